@@ -1,0 +1,155 @@
+// Attention over paged keys and values: plan (what each query tile reads) and run (read it).
+//
+// out[t, h] = sum_j softmax_j(score(q[t, h], k_j)) v_j over the slots that the plan and the mask
+// leave visible, score = softcap(scale * q.k) + alibi + bias. Dense is the plan with everything; run
+// does not know who made the plan. A row's bits depend only on its query, its plan and its key
+// list: never on threads, on the batch or on how the prompt was cut (design 4, Determinism).
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "heed/cpu.h"
+#include "heed/kv.h"
+#include "heed/status.h"
+#include "heed/view.h"
+
+namespace heed {
+
+// Every row restarts (max, sum, accumulator) when its plan crosses a multiple of this many pages of
+// its source, and merges the parts in order: 1,024 tokens.
+inline constexpr int kSplitPages = 16;
+
+enum class MaskKind : uint8_t { kNone, kCausal, kWindow };
+
+// Pages [begin, begin + len) of a source, read in order.
+struct Range {
+  int32_t begin = 0;
+  int32_t len = 0;
+  uint8_t source = 0;  // 0: the list; 1: Plan::gather (begin, len count slots there)
+  uint8_t tag = 0;     // which partial result this range feeds, < Call::tags
+  uint16_t rot = 0;    // index into Call::rot_deltas (0 = none): the query is turned by it
+  int32_t tile_mask = -1;  // index into Plan::tile_masks: [rows][len] explicit masks, row-major
+};
+
+// One query tile and what it reads.
+struct Item {
+  int32_t seq = 0;             // index into Call::seqs
+  int32_t kv_head = 0;
+  uint64_t head_mask = 0;      // bit i: query head i of this KV head's group takes part
+  int32_t row = 0;             // query rows [row, row + rows) of the sequence
+  int32_t rows = 0;
+  int32_t range = 0;           // Plan::ranges [range, range + ranges), sorted by tag
+  int32_t ranges = 0;
+};
+
+struct Plan {
+  std::vector<Item> items;
+  std::vector<Range> ranges;
+  std::vector<int32_t> gather;       // single slots of the list, ascending inside a range
+  std::vector<uint64_t> tile_masks;  // bit i: slot i of the page may be read by the row
+
+  void clear();
+};
+
+// Which query heads read which KV head. Default: head h reads KV head h / (n_q / n_kv).
+struct HeadMap {
+  int n_q = 0;
+  int n_kv = 0;
+  const uint16_t* kv_of_q = nullptr;  // [n_q], or null for the default
+
+  int kv_of(int q) const { return kv_of_q ? kv_of_q[q] : q / (n_q / n_kv); }
+};
+
+enum class RotaryLayout : uint8_t { kNone, kAdjacent, kHalves };  // llama.cpp: NORM, NEOX
+
+// cos and sin of the angles of each row's position. Attend turns q with it while packing.
+struct Rotary {
+  RotaryLayout layout = RotaryLayout::kNone;
+  int n_rot = 0;                // leading dims that turn, even, <= dk
+  const float* cos = nullptr;   // [T, n_rot / 2]
+  const float* sin = nullptr;
+};
+
+// Rows of one sequence inside a call.
+struct SeqRows {
+  int32_t first = 0;                // its first row in q and out
+  int32_t rows = 0;
+  int64_t pos0 = 0;                 // position of its first row; rows are contiguous, unless `pos`
+  const int32_t* pos = nullptr;     // [rows]
+  const ListView* lists = nullptr;  // [kv_heads]
+};
+
+// Everything run needs besides the plan. Borrowed; must outlive the run.
+struct Call {
+  const Store* store = nullptr;
+  int layer = 0;
+  HeadMap heads;
+  int dk = 0, dv = 0;
+  float scale = 1.0f;
+  float softcap = 0.0f;                // score = softcap * tanh(scale * q.k / softcap); 0 = none
+  const float* alibi = nullptr;        // [H] slopes: + slope * (key position - query position)
+  const float* sinks = nullptr;        // [H] logits that join the softmax without a value
+  MaskKind mask = MaskKind::kCausal;
+  int window = 0;                      // kWindow: keys in (p - window, p]
+  Rotary rotary;
+  View<const float, 2> rot_deltas_cos; // [deltas, n_rot / 2]; entry 0 is unused
+  View<const float, 2> rot_deltas_sin;
+  View<const float, 3> q;              // [T, H, dk], last stride 1
+  View<float, 3> out;                  // [T, H, dv], last stride 1 (tag 0 when tags > 1)
+  View<float, 2> lse;                  // [T, H] natural log-sum-exp, or data null
+  // Parts by tag, when tags > 1: out [tags, T, H, dv], lse [tags, T, H]; `out`/`lse` unused then.
+  int tags = 1;
+  View<float, 4> part_out;
+  View<float, 3> part_lse;
+  std::span<const SeqRows> seqs;
+};
+
+// Appends the items of dense attention of `call` (mask, heads, sequences) to plan. Query blocks are
+// anchored at absolute positions. Allocates only when plan's capacity is too small.
+void plan_dense(const Call& call, Plan& plan);
+
+// Shapes, strides, list lengths, ranges, masks: everything run relies on. For callers that did not
+// build the plan with heed's planners.
+Status validate(const Plan& plan, const Call& call);
+
+// Scratch of a team, reusable for any number of calls; sized before, so run never allocates.
+class Workspace {
+ public:
+  Workspace(Isa isa, int threads);
+  ~Workspace();
+  Workspace(const Workspace&) = delete;
+  Workspace& operator=(const Workspace&) = delete;
+
+  // Makes run(plan, call) possible. Errors: memory.
+  Status reserve(const Plan& plan, const Call& call);
+  // The same from bounds: rows in a call, heads, sizes and slots of the longest list.
+  Status reserve(int rows, int heads, int kv_heads, int dk, int dv, int64_t slots, int tags = 1);
+
+  struct Impl;
+  Impl& impl() { return *impl_; }
+
+ private:
+  std::unique_ptr<Impl> impl_;
+};
+
+// Work done, for reports and for tests that skipped work is not computed.
+struct RunCounters {
+  uint64_t tiles = 0;   // (query row, page) pairs whose scores were computed, rows with heads
+  uint64_t pages = 0;   // page reads (one per query tile)
+};
+
+// Runs the plan. Every member of the team calls it with the same arguments; it synchronises inside
+// (Workspace barrier), neither allocates nor fails. Rows that see nothing give 0 and lse = -inf.
+void run(const Plan& plan, const Call& call, Workspace& workspace, int member, int members);
+
+RunCounters counters(const Workspace& workspace);  // of the last run
+
+// Log-sum-exp combination of parts, in order: out [T, H, dv] = sum_i w_i parts[i], w = softmax(lse).
+// Parts with lse = -inf do not contribute; all -inf gives 0 and -inf.
+void combine(View<const float, 4> part_out, View<const float, 3> part_lse, View<float, 3> out,
+             View<float, 2> lse);
+
+}  // namespace heed

@@ -1,0 +1,25 @@
+// Storage formats of keys and values, and the page they live in.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "heed/status.h"
+
+namespace heed {
+
+// A page holds this many tokens of one KV head of one layer. 64 keys fill the register tile
+// (4 zmm columns) and a 64-bit mask.
+inline constexpr int kPageTokens = 64;
+
+// Accumulation is always fp32; the format says how K and V are stored and multiplied.
+enum class Format : uint8_t { kF32, kF16, kBf16 };
+inline constexpr int kFormatCount = 3;
+
+const char* format_name(Format format);  // "f32", "f16", "bf16"
+Result<Format> parse_format(std::string_view name);
+
+// Limits of head sizes: even, from 2 to this.
+inline constexpr int kMaxHeadSize = 576;
+
+}  // namespace heed

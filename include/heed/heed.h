@@ -1,0 +1,9 @@
+// Everything public of libheed.
+#pragma once
+
+#include "heed/attention.h"
+#include "heed/cpu.h"
+#include "heed/format.h"
+#include "heed/kv.h"
+#include "heed/status.h"
+#include "heed/view.h"
