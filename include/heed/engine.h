@@ -1,0 +1,244 @@
+// Models and sequences: a GGUF file answers through heed's attention and store.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "heed/cpu.h"
+#include "heed/format.h"
+#include "heed/kv.h"
+#include "heed/status.h"
+#include "heed/view.h"
+
+namespace heed {
+
+using Token = int32_t;
+
+// Fired by any thread, polled between graph nodes: a step in flight ends within milliseconds and
+// leaves its sequences as they were before it.
+class CancelToken {
+ public:
+  void cancel() { fired_.store(true, std::memory_order_relaxed); }
+  void reset() { fired_.store(false, std::memory_order_relaxed); }
+  bool cancelled() const { return fired_.load(std::memory_order_relaxed); }
+
+ private:
+  std::atomic<bool> fired_{false};
+};
+
+// --- model ---------------------------------------------------------------------------------------
+
+enum class Weights : uint8_t {
+  kAsStored,  // quantised products, plain or repacked per type as measured
+  kF32,       // dequantised in memory: the reference of `heed kl`
+};
+
+struct ModelOptions {
+  int threads = 0;  // 0: the cores this process may use
+  Weights weights = Weights::kAsStored;
+  std::function<void(double fraction)> progress;  // while loading
+  const CancelToken* cancel = nullptr;
+};
+
+struct ModelInfo {
+  std::string path;
+  std::string architecture;  // "llama", "qwen2", "gemma3"
+  std::string name;          // general.name, may be empty
+  std::string file_type;     // "Q4_1", "Q4_K_M", ...
+  uint64_t file_bytes = 0;
+  uint64_t parameters = 0;
+  int layers = 0, embd = 0, heads = 0, kv_heads = 0, dk = 0, dv = 0, ff = 0, vocab = 0;
+  int64_t trained_context = 0;
+  std::vector<int> window;      // per layer, 0 = all
+  bool has_chat_template = false;
+  std::string linear;           // how products run: "ggml plain+repack", for reports
+};
+
+struct ChatMessage {
+  std::string role;  // "system", "user", "assistant"
+  std::string content;
+};
+
+class Model {
+ public:
+  // Errors: not a GGUF, corrupt, an architecture heed does not know (with the supported list), a key
+  // that changes the mathematics and is not handled.
+  static Result<std::shared_ptr<Model>> load(const std::string& path, const ModelOptions& options);
+  // Hyper-parameters only; reads the header, not the weights.
+  static Result<ModelInfo> inspect(const std::string& path);
+  ~Model();
+
+  const ModelInfo& info() const;
+  int threads() const;
+
+  // --- text (llama.cpp's tokenizer and Jinja templates)
+  Result<std::vector<Token>> tokenize(std::string_view text, bool add_special,
+                                      bool parse_special) const;
+  std::string piece(Token token) const;  // bytes of one token; may be part of a UTF-8 character
+  bool is_end(Token token) const;        // end of generation
+  // The whole conversation through the model's own template. Errors: the file has none.
+  Result<std::string> apply_template(std::span<const ChatMessage> messages,
+                                     bool add_generation_prompt) const;
+
+  struct Impl;
+  Impl& impl() const { return *impl_; }
+
+ private:
+  explicit Model(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+// --- sampling ------------------------------------------------------------------------------------
+
+// llama.cpp's chain and defaults; temperature <= 0 is greedy.
+struct SamplerOptions {
+  float temperature = 0.8f;
+  int top_k = 40;
+  float top_p = 0.95f;
+  float min_p = 0.05f;
+  float repeat_penalty = 1.0f;
+  float presence_penalty = 0.0f;
+  float frequency_penalty = 0.0f;
+  int repeat_last_n = 64;
+  uint32_t seed = 0xFFFFFFFF;  // this value: from the clock
+  std::vector<std::string> samplers;  // names in order; empty = llama.cpp's default chain
+};
+
+class Sampler {
+ public:
+  static Result<std::unique_ptr<Sampler>> create(const Model& model, const SamplerOptions& options);
+  ~Sampler();
+  // Chooses from logits [vocab] and remembers the choice for penalties.
+  Token sample(std::span<const float> logits);
+  void accept(Token token);  // a prompt token, for penalties
+  uint32_t seed() const;
+
+ private:
+  struct Impl;
+  explicit Sampler(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+// --- engine --------------------------------------------------------------------------------------
+
+struct EngineOptions {
+  Format k = Format::kBf16;
+  Format v = Format::kBf16;
+  int chunk = 512;            // prompt tokens a step
+  int64_t context = 0;        // positions a sequence may reach; 0: the trained context
+  bool beyond_context = false;  // let sequences run past the trained context (speed tests only)
+  int max_sequences = 64;     // decoded together
+  uint64_t max_kv_bytes = 0;  // 0: no limit
+};
+
+struct PrefillOptions {
+  const CancelToken* cancel = nullptr;
+  // After each chunk: tokens done and total.
+  std::function<void(int64_t done, int64_t total)> progress;
+  // Called with the logits [rows, vocab] of prompt rows [first_row, first_row + rows), for every
+  // row. Absent: only the last row's logits are computed.
+  std::function<void(int64_t first_row, View<const float, 2> logits)> on_logits;
+};
+
+struct SeqToken {
+  SeqId seq;
+  Token token;
+};
+
+// Measured in the run itself; counters grow over the engine's life, `last_*` are of the last call.
+struct Report {
+  double load_s = 0, prefill_s = 0, decode_s = 0;
+  double attention_s = 0, append_s = 0;  // inside the steps, member 0's wall clock
+  int64_t prompt_tokens = 0, generated_tokens = 0;
+  int64_t steps = 0;
+  int64_t graph_builds = 0;         // all
+  int64_t decode_graph_builds = 0;  // built inside decode(): 0 per token once warm
+  StoreBytes kv;
+  uint64_t peak_resident = 0;  // bytes, of the process
+  uint64_t attention_tiles = 0;
+};
+
+class Engine {
+ public:
+  static Result<std::unique_ptr<Engine>> create(std::shared_ptr<Model> model,
+                                                const EngineOptions& options);
+  ~Engine();
+
+  const Model& model() const;
+  const EngineOptions& options() const;
+  Store& store();
+
+  Result<SeqId> create_sequence();
+  // Tokens behind what the sequence holds, chunk after chunk. On error or cancel the sequence keeps
+  // the chunks that were committed.
+  Status prefill(SeqId seq, std::span<const Token> tokens, const PrefillOptions& options = {});
+  // One generated token per sequence, all in one step. On error no sequence has moved.
+  Status decode(std::span<const SeqToken> tokens, const CancelToken* cancel = nullptr);
+  // Logits [vocab] behind the last token of `seq`; valid until its next call.
+  Result<std::span<const float>> logits(SeqId seq) const;
+  // Shares pages and logits.
+  Result<SeqId> fork(SeqId seq);
+  // Keeps the first n tokens; logits are gone until the next token.
+  Status truncate(SeqId seq, int64_t n);
+  Status drop(SeqId seq);
+  int64_t length(SeqId seq) const;
+
+  Report report() const;
+  void reset_report();
+
+  // Tests: the step fails after graph node n (0-based) with kInternal, -1 = never.
+  void fail_after_node(int n);
+
+ private:
+  struct Impl;
+  explicit Engine(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+// What a run would take, from the file's header alone.
+struct MemoryPlan {
+  uint64_t weights = 0;       // resident: mapped pages and repacked copies
+  uint64_t kv = 0;            // at `tokens`
+  uint64_t compute = 0;       // graph buffers and workspace
+  uint64_t peak = 0;          // the sum with the fixed part
+  uint64_t available = 0;     // memory this process may still take (cgroup included)
+  int64_t longest_prompt = 0; // tokens that fit in `available`, at most the context
+};
+Result<MemoryPlan> predict_memory(const std::string& path, const ModelOptions& model,
+                                  const EngineOptions& engine, int64_t tokens);
+
+// --- generation ----------------------------------------------------------------------------------
+
+struct GenerateOptions {
+  int64_t max_tokens = -1;  // -1: until an end token or the context
+  SamplerOptions sampler;
+  bool ignore_eos = false;
+  const CancelToken* cancel = nullptr;
+  std::function<void(Token token, std::string_view text)> on_token;  // complete UTF-8 only
+  std::function<void(int64_t done, int64_t total)> on_prefill;
+};
+
+enum class StopReason { kEnd, kLength, kContext, kCancelled };
+const char* stop_reason_name(StopReason reason);
+
+struct Generation {
+  std::vector<Token> tokens;
+  std::string text;
+  StopReason stop = StopReason::kEnd;
+  int64_t prompt_tokens = 0;
+  double prompt_s = 0;       // the prefill alone
+  double first_token_s = 0;  // from the call to the first token
+  double decode_s = 0;       // of tokens behind the first
+};
+
+// Prefill `prompt` and generate. A cancel is not an error: the text so far comes back.
+Result<Generation> generate(Engine& engine, SeqId seq, std::span<const Token> prompt,
+                            const GenerateOptions& options);
+
+}  // namespace heed
