@@ -1,0 +1,55 @@
+# heed_core: base … policy. Plain C++20 and threads, no third-party library.
+file(GLOB_RECURSE core_sources CONFIGURE_DEPENDS
+  "${PROJECT_SOURCE_DIR}/src/base/*.cpp" "${PROJECT_SOURCE_DIR}/src/cpu/*.cpp"
+  "${PROJECT_SOURCE_DIR}/src/kernels/*.cpp" "${PROJECT_SOURCE_DIR}/src/kv/*.cpp"
+  "${PROJECT_SOURCE_DIR}/src/attention/*.cpp" "${PROJECT_SOURCE_DIR}/src/mechanisms/*.cpp"
+  "${PROJECT_SOURCE_DIR}/src/policy/*.cpp")
+# The second half of a mechanism runs passes over a model and belongs to heed_llm.
+list(FILTER core_sources EXCLUDE REGEX "\\.session\\.cpp$")
+# Translation units of one ISA are objects of their own, see below.
+list(FILTER core_sources EXCLUDE REGEX "/src/kernels/isa_[a-z0-9_]+\\.cpp$")
+
+add_library(heed_core STATIC ${core_sources})
+target_include_directories(heed_core PUBLIC
+  "${PROJECT_SOURCE_DIR}/include" "${PROJECT_SOURCE_DIR}/src")
+target_link_libraries(heed_core PUBLIC heed_flags Threads::Threads)
+
+# One object library per ISA. The flags are identical in every preset but for -O2 under
+# sanitizers and in debug, because results must not depend on the preset: contraction is spelled
+# by the code (fma in the vocabulary), never chosen by the compiler.
+set(avx512_flags -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx2 -mfma -mf16c)
+set(heed_isa_scalar_flags "")
+set(heed_isa_avx2_flags -mavx2 -mfma -mf16c)
+set(heed_isa_avx512_flags ${avx512_flags})
+set(heed_isa_avx512_bf16_flags ${avx512_flags} -mavx512bf16)
+if(CMAKE_BUILD_TYPE STREQUAL "Debug" OR HEED_SANITIZE)
+  set(isa_level -O2)
+else()
+  set(isa_level -O3)
+endif()
+
+set(kernel_flags ${isa_level} -ffp-contract=off -fno-math-errno)
+
+file(GLOB_RECURSE kernel_sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/src/kernels/*.cpp")
+set_source_files_properties(${kernel_sources} PROPERTIES COMPILE_OPTIONS "${kernel_flags}")
+
+set(HEED_ISA_TARGETS "")
+foreach(isa IN ITEMS scalar avx2 avx512 avx512_bf16)
+  set(unit "${PROJECT_SOURCE_DIR}/src/kernels/isa_${isa}.cpp")
+  # A glob, so that CMake runs again when the file appears.
+  file(GLOB found CONFIGURE_DEPENDS "${unit}")
+  if(NOT found)
+    continue()
+  endif()
+  if(NOT isa STREQUAL "scalar" AND NOT CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
+    continue()
+  endif()
+  add_library(heed_isa_${isa} OBJECT "${unit}")
+  target_include_directories(heed_isa_${isa} PRIVATE
+    "${PROJECT_SOURCE_DIR}/include" "${PROJECT_SOURCE_DIR}/src")
+  target_link_libraries(heed_isa_${isa} PRIVATE heed_flags)
+  target_compile_options(heed_isa_${isa} PRIVATE
+    ${heed_isa_${isa}_flags})
+  target_sources(heed_core PRIVATE $<TARGET_OBJECTS:heed_isa_${isa}>)
+  list(APPEND HEED_ISA_TARGETS heed_isa_${isa})
+endforeach()

@@ -1,0 +1,33 @@
+# heed_llm: models, sessions, evaluation on ggml and llama.cpp; and the command `heed`.
+file(GLOB_RECURSE llm_sources CONFIGURE_DEPENDS
+  "${PROJECT_SOURCE_DIR}/src/model/*.cpp" "${PROJECT_SOURCE_DIR}/src/session/*.cpp"
+  "${PROJECT_SOURCE_DIR}/src/eval/*.cpp" "${PROJECT_SOURCE_DIR}/src/mechanisms/*.session.cpp")
+
+# The catalogue travels inside the binary, so an installed heed knows its models.
+set(models_cpp "${PROJECT_BINARY_DIR}/generated/models_json.cpp")
+set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/models.json")
+file(READ "${PROJECT_SOURCE_DIR}/models.json" models_text)
+configure_file("${PROJECT_SOURCE_DIR}/cmake/models_json.cpp.in" "${models_cpp}" @ONLY)
+
+add_library(heed_llm STATIC ${llm_sources} "${models_cpp}")
+target_link_libraries(heed_llm PUBLIC
+  heed_core heed-llama-common llama ggml nlohmann_json::nlohmann_json fmt::fmt spdlog::spdlog
+  PRIVATE CURL::libcurl ZLIB::ZLIB)
+
+file(GLOB_RECURSE cli_sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/src/cli/*.cpp")
+list(FILTER cli_sources EXCLUDE REGEX "/src/cli/main\\.cpp$")
+if(cli_sources)
+  # A library, so that tests/cli can call the verbs without a process.
+  add_library(heed_cli STATIC ${cli_sources})
+  target_link_libraries(heed_cli PUBLIC heed_llm CLI11::CLI11)
+endif()
+file(GLOB main_cpp CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/src/cli/main.cpp")
+if(main_cpp)
+  add_executable(heed ${main_cpp})
+  target_link_libraries(heed PRIVATE heed_llm CLI11::CLI11)
+  if(TARGET heed_cli)
+    target_link_libraries(heed PRIVATE heed_cli)
+  endif()
+  target_compile_definitions(heed PRIVATE HEED_VERSION="${PROJECT_VERSION}")
+  install(TARGETS heed RUNTIME DESTINATION bin)
+endif()
