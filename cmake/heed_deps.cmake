@@ -35,8 +35,9 @@ if(missing)
 endif()
 
 set(HEED_HAVE_LLM ON)
+set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS
+  "${PROJECT_SOURCE_DIR}/scripts/bootstrap" "${PROJECT_SOURCE_DIR}/cmake/deps/CMakeLists.txt")
 message(STATUS "heed: ggml and llama.cpp from ${deps}")
-set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${deps}/complete")
 
 function(heed_import name)
   add_library(${name} STATIC IMPORTED GLOBAL)

@@ -1,0 +1,62 @@
+# Thin calls: the work is in scripts/bootstrap, CMakePresets.json and ctest.
+JOBS ?= $(shell nproc)
+PREFIX ?= /usr/local
+QUIET := --log-level=WARNING
+BINARY := build/release/heed
+export CMAKE_BUILD_PARALLEL_LEVEL := $(JOBS)
+
+.DEFAULT_GOAL := help
+.PHONY: help bootstrap build run test test-full bench asan tsan fuzz format install clean
+
+help:
+	@echo 'make run        build all, pull SmolLM2-135M (93 MB) and answer a question over a document'
+	@echo 'make build      $(BINARY)'
+	@echo 'make test       build and run the tests (under 15 minutes on two cores)'
+	@echo 'make test-full  every test, every instruction set, then once more under ASan and UBSan'
+	@echo 'make bench      kernels and models beside ggml and llama.cpp, with llama-bench as a check'
+	@echo 'make asan tsan  the quick tests under ASan + UBSan, or under TSan'
+	@echo 'make fuzz       each fuzz target for FUZZ_SECONDS (60); needs clang'
+	@echo 'make format     clang-format over every C++ file'
+	@echo 'make install    into PREFIX ($(PREFIX))'
+
+bootstrap:
+	@scripts/bootstrap --jobs $(JOBS)
+
+# CMake runs each time (a second): the dependencies of an earlier run may have changed.
+configure-%: bootstrap
+	@cmake --preset $* $(QUIET)
+
+build: configure-release
+	@cmake --build --preset release --target heed
+
+run: build
+	@$(BINARY) pull smollm2:135m
+	@scripts/demo
+
+test: configure-release
+	@cmake --build --preset release
+	@ctest --preset release --label-exclude full
+
+test-full: configure-release configure-asan
+	@scripts/test-full
+
+bench: build
+	@scripts/bootstrap --jobs $(JOBS) --llama-bench
+	@scripts/bench
+
+asan tsan: %: configure-%
+	@cmake --build --preset $@
+	@ctest --preset $@ --label-exclude full
+
+fuzz: configure-fuzz
+	@cmake --build --preset fuzz
+	@scripts/fuzz
+
+format:
+	@git ls-files '*.h' '*.cpp' | xargs clang-format -i
+
+install: build
+	@cmake --install build/release --prefix '$(PREFIX)'
+
+clean:
+	@cmake -E rm -rf build
