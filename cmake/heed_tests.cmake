@@ -13,7 +13,10 @@ include(GoogleTest)
 # heed_test(TARGET ROOM LABEL SOURCES...)
 function(heed_test target room label)
   add_executable(${target} ${ARGN})
-  target_include_directories(${target} PRIVATE "${PROJECT_SOURCE_DIR}/tests/support")
+  set_target_properties(${target} PROPERTIES
+    RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/tests")
+  target_include_directories(${target} PRIVATE
+    "${PROJECT_SOURCE_DIR}/tests" "${PROJECT_SOURCE_DIR}/tests/support")
   target_link_libraries(${target} PRIVATE GTest::gtest GTest::gtest_main)
   target_compile_definitions(${target} PRIVATE
     HEED_SOURCE_DIR="${PROJECT_SOURCE_DIR}" HEED_BINARY_DIR="${PROJECT_BINARY_DIR}")
@@ -52,6 +55,12 @@ foreach(folder IN LISTS test_folders)
   endif()
 endforeach()
 
+if(HEED_TESTS AND Python3_Interpreter_FOUND)
+  add_test(NAME rooms_only_look_upwards
+    COMMAND "${Python3_EXECUTABLE}" "${PROJECT_SOURCE_DIR}/scripts/check_layers.py")
+  set_tests_properties(rooms_only_look_upwards PROPERTIES LABELS quick TIMEOUT 60)
+endif()
+
 # Sanitizers put symbols of their own into every object, so the check reads plain builds only.
 if(HEED_TESTS AND HEED_ISA_TARGETS AND NOT HEED_SANITIZE AND CMAKE_NM)
   set(objects "")
@@ -85,6 +94,8 @@ foreach(source IN LISTS fuzz_sources)
       COMMAND fuzz_${name} "${PROJECT_SOURCE_DIR}/fuzz/corpus/${name}")
     set_tests_properties(fuzz_replay_${name} PROPERTIES LABELS quick TIMEOUT 300)
   endif()
+  set_target_properties(fuzz_${name} PROPERTIES
+    RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/fuzz")
   target_link_libraries(fuzz_${name} PRIVATE heed_llm)
 endforeach()
 
@@ -96,5 +107,7 @@ foreach(source IN LISTS bench_sources)
   endif()
   get_filename_component(name "${source}" NAME_WE)
   add_executable(bench_${name} "${source}")
+  set_target_properties(bench_${name} PROPERTIES
+    RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/bench")
   target_link_libraries(bench_${name} PRIVATE heed_llm benchmark::benchmark)
 endforeach()
