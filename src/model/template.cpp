@@ -1,41 +1,25 @@
-#include "model/template.h"
-
+// Chat templates: the Jinja text of the file, run by llama.cpp's engine.
 #include <exception>
 
 #include "base/text.h"
 #include "chat.h"  // of llama.cpp's common code
+#include "heed/engine.h"
 #include "llama.h"
-#include "model/llama_log.h"
+#include "log.h"  // of llama.cpp's common code
+#include "model/library_log.h"
+#include "model/model_impl.h"
 
 namespace heed {
+namespace {
 
-struct ChatTemplate::Impl {
-  common_chat_templates_ptr templates;
-};
-
-ChatTemplate::ChatTemplate(const Tokenizer& tokenizer) : impl_(std::make_unique<Impl>()) {
-  capture_llama_log();
-  status_ = Status(Code::kUnsupported,
-                   "the model file has no chat template (a base model); give it raw text");
-  if (!tokenizer.has_vocabulary()) return;
-  if (llama_model_chat_template(tokenizer.model(), nullptr) == nullptr) return;
-  present_ = true;
-  try {
-    impl_->templates = common_chat_templates_init(tokenizer.model(), "");
-  } catch (const std::exception& e) {
-    status_ = error(Code::kCorrupt, "the chat template of the model file does not parse: ",
-                    e.what(), "; --raw runs without it");
-    return;
-  }
-  present_ = common_chat_templates_was_explicit(impl_->templates.get());
-  if (present_) status_ = Status::ok();
+// The common code reports by exception as well, and its logger would start a thread.
+void silence_common_log() {
+  static const bool once = (common_log_set_verbosity_thold(-100), true);
+  static_cast<void>(once);
 }
 
-ChatTemplate::~ChatTemplate() = default;
-
-Result<std::string> ChatTemplate::apply(std::span<const ChatMessage> messages,
-                                        bool add_generation_prompt) const {
-  if (!status_.is_ok()) return status_;
+common_chat_templates_inputs make_inputs(std::span<const ChatMessage> messages,
+                                         bool add_generation_prompt) {
   common_chat_templates_inputs inputs;
   inputs.add_generation_prompt = add_generation_prompt;
   for (const ChatMessage& message : messages) {
@@ -44,8 +28,29 @@ Result<std::string> ChatTemplate::apply(std::span<const ChatMessage> messages,
     copy.content = message.content;
     inputs.messages.push_back(std::move(copy));
   }
+  return inputs;
+}
+
+}  // namespace
+
+Result<std::string> Model::apply_template(std::span<const ChatMessage> messages,
+                                          bool add_generation_prompt) const {
+  route_library_logs();
+  silence_common_log();
+  const llama_model* model = impl().vocab;
+  // llama.cpp falls back to ChatML, which a base model never saw.
+  if (model == nullptr || llama_model_chat_template(model, nullptr) == nullptr) {
+    return Status(Code::kUnsupported,
+                  "the model file has no chat template (a base model); give it raw text");
+  }
   try {
-    return common_chat_templates_apply(impl_->templates.get(), inputs).prompt;
+    const common_chat_templates_ptr templates = common_chat_templates_init(model, "");
+    if (!common_chat_templates_was_explicit(templates.get())) {
+      return Status(Code::kUnsupported, "the chat template of the model file is empty; use --raw");
+    }
+    return common_chat_templates_apply(templates.get(),
+                                       make_inputs(messages, add_generation_prompt))
+        .prompt;
   } catch (const std::exception& e) {
     return error(Code::kCorrupt, "the chat template of the model file failed: ", e.what(),
                  "; --raw runs without it");

@@ -7,8 +7,10 @@
 #include "base/text.h"
 #include "ggml.h"
 #include "gguf.h"
+#include "heed/engine.h"
 #include "llama.h"
-#include "model/llama_log.h"
+#include "model/library_log.h"
+#include "model/model_impl.h"
 
 namespace heed {
 namespace {
@@ -18,37 +20,23 @@ struct GgufFree {
 };
 using Gguf = std::unique_ptr<gguf_context, GgufFree>;
 
-enum class Kind { kText, kNone };
+Result<std::string> string_value(const gguf_context* g, const char* key) {
+  const int64_t id = gguf_find_key(g, key);
+  if (id < 0) return std::string();
+  if (gguf_get_kv_type(g, id) != GGUF_TYPE_STRING) {
+    return error(Code::kCorrupt, key, " is not a string");
+  }
+  return std::string(gguf_get_val_str(g, id));
+}
 
-// llama.cpp stops the process on a vocabulary with two equal tokens and assumes strings where a
-// file may hold anything, so these are refused before it sees the file.
-Result<Kind> check_vocabulary(const gguf_context* g) {
-  const int64_t model_key = gguf_find_key(g, "tokenizer.ggml.model");
-  if (model_key < 0) return Kind::kNone;
-  if (gguf_get_kv_type(g, model_key) != GGUF_TYPE_STRING) {
-    return Status(Code::kCorrupt, "tokenizer.ggml.model is not a string");
-  }
-  const std::string kind = gguf_get_val_str(g, model_key);
-  if (kind == "none" || kind == "no_vocab") return Kind::kNone;
-  if (kind != "gpt2" && kind != "llama") {
-    return error(Code::kUnsupported, "tokenizer '", kind.substr(0, 64),
-                 "' is not supported; supported are gpt2 (byte pairs) and llama (SentencePiece)");
-  }
-  const int64_t pre_key = gguf_find_key(g, "tokenizer.ggml.pre");
-  if (pre_key >= 0 && gguf_get_kv_type(g, pre_key) != GGUF_TYPE_STRING) {
-    return Status(Code::kCorrupt, "tokenizer.ggml.pre is not a string");
-  }
-  const int64_t key = gguf_find_key(g, "tokenizer.ggml.tokens");
-  if (key < 0 || gguf_get_kv_type(g, key) != GGUF_TYPE_ARRAY ||
-      gguf_get_arr_type(g, key) != GGUF_TYPE_STRING) {
-    return Status(Code::kCorrupt, "tokenizer.ggml.tokens is missing or not a list of strings");
-  }
+// llama.cpp asserts that all tokens differ; it names empty ones [EMPTY_i] first.
+Status check_tokens_differ(const gguf_context* g, int64_t key) {
   const size_t n = gguf_get_arr_n(g, key);
   if (n == 0 || n > INT32_MAX) {
     return error(Code::kCorrupt, "tokenizer.ggml.tokens has ", n, " entries");
   }
   std::unordered_set<std::string_view> seen;
-  std::vector<std::string> filled;  // names that llama.cpp gives to empty entries
+  std::vector<std::string> filled;
   seen.reserve(n);
   for (size_t i = 0; i < n; ++i) {
     const std::string_view text = gguf_get_arr_str(g, key, i);
@@ -64,10 +52,11 @@ Result<Kind> check_vocabulary(const gguf_context* g) {
                    ", which exists");
     }
   }
-  return Kind::kText;
+  return Status::ok();
 }
 
 Status check_special_tokens(const llama_vocab* vocab) {
+  if (llama_vocab_type(vocab) == LLAMA_VOCAB_TYPE_NONE) return Status::ok();
   const int n = llama_vocab_n_tokens(vocab);
   auto valid = [n](llama_token t) { return t >= 0 && t < n; };
   if (llama_vocab_get_add_bos(vocab) && !valid(llama_vocab_bos(vocab))) {
@@ -79,48 +68,61 @@ Status check_special_tokens(const llama_vocab* vocab) {
   return Status::ok();
 }
 
+// Null when the file has no vocabulary: llama.cpp's text functions would stop the process.
+const llama_vocab* text_vocabulary(const Model::Impl& impl) {
+  const llama_vocab* vocab = impl.vocab == nullptr ? nullptr : llama_model_get_vocab(impl.vocab);
+  return vocab == nullptr || llama_vocab_type(vocab) == LLAMA_VOCAB_TYPE_NONE ? nullptr : vocab;
+}
+
 }  // namespace
 
-Result<std::unique_ptr<Tokenizer>> Tokenizer::load(const std::string& path) {
-  capture_llama_log();
-  take_llama_log();
-  std::unique_ptr<Tokenizer> tokenizer(new Tokenizer());
-  {
-    const Gguf g(gguf_init_from_file(path.c_str(), {.no_alloc = true, .ctx = nullptr}));
-    if (g == nullptr) {
-      return error(Code::kCorrupt, path, ": not a readable GGUF file: ", take_llama_log());
-    }
-    const Result<Kind> kind = check_vocabulary(g.get());
-    if (!kind.is_ok()) return kind.status().with_context(path);
-    if (*kind == Kind::kNone) return tokenizer;
+void LlamaModelFree::operator()(llama_model* model) const { llama_model_free(model); }
+
+Status check_vocabulary(const gguf_context* file) {
+  HEED_ASSIGN(const std::string kind, string_value(file, "tokenizer.ggml.model"));
+  if (kind.empty() || kind == "none" || kind == "no_vocab") return Status::ok();
+  if (kind != "gpt2" && kind != "llama") {
+    return error(Code::kUnsupported, "tokenizer '", kind.substr(0, 64),
+                 "' is not supported; supported are gpt2 (byte pairs) and llama (SentencePiece)");
   }
+  HEED_TRY(string_value(file, "tokenizer.ggml.pre"));
+  const int64_t key = gguf_find_key(file, "tokenizer.ggml.tokens");
+  if (key < 0 || gguf_get_kv_type(file, key) != GGUF_TYPE_ARRAY ||
+      gguf_get_arr_type(file, key) != GGUF_TYPE_STRING) {
+    return Status(Code::kCorrupt, "tokenizer.ggml.tokens is missing or not a list of strings");
+  }
+  return check_tokens_differ(file, key);
+}
+
+Result<LlamaModelPtr> load_vocabulary(const std::string& path) {
+  route_library_logs();
+  take_library_error();
+  {
+    const Gguf file(gguf_init_from_file(path.c_str(), {.no_alloc = true, .ctx = nullptr}));
+    if (file == nullptr) {
+      return error(Code::kCorrupt, path, ": not a readable GGUF file: ", take_library_error());
+    }
+    const Status checked = check_vocabulary(file.get());
+    if (!checked.is_ok()) return checked.with_context(path);
+  }
+  LlamaModelPtr model;
   try {
     llama_model_params params = llama_model_default_params();
     params.vocab_only = true;
-    tokenizer->model_ = llama_model_load_from_file(path.c_str(), params);
+    model.reset(llama_model_load_from_file(path.c_str(), params));
   } catch (const std::exception& e) {
     return error(Code::kCorrupt, path, ": tokenizer: ", e.what());
   }
-  if (tokenizer->model_ == nullptr) {
-    return error(Code::kCorrupt, path, ": tokenizer: ", take_llama_log());
-  }
-  tokenizer->vocab_ = llama_model_get_vocab(tokenizer->model_);
-  const Status special = check_special_tokens(tokenizer->vocab_);
+  if (model == nullptr) return error(Code::kCorrupt, path, ": tokenizer: ", take_library_error());
+  const Status special = check_special_tokens(llama_model_get_vocab(model.get()));
   if (!special.is_ok()) return special.with_context(path);
-  return tokenizer;
+  return model;
 }
 
-Tokenizer::~Tokenizer() {
-  if (model_ != nullptr) llama_model_free(model_);
-}
-
-int Tokenizer::vocab_size() const {
-  return vocab_ == nullptr ? 0 : llama_vocab_n_tokens(vocab_);
-}
-
-Result<std::vector<Token>> Tokenizer::tokenize(std::string_view text, bool add_special,
-                                               bool parse_special) const {
-  if (vocab_ == nullptr) {
+Result<std::vector<Token>> Model::tokenize(std::string_view text, bool add_special,
+                                           bool parse_special) const {
+  const llama_vocab* vocab = text_vocabulary(impl());
+  if (vocab == nullptr) {
     return Status(Code::kUnsupported, "this model file has no tokenizer; only tokens can be fed");
   }
   // One token per byte and two special ones is the most llama.cpp returns.
@@ -129,7 +131,7 @@ Result<std::vector<Token>> Tokenizer::tokenize(std::string_view text, bool add_s
   }
   std::vector<Token> tokens(text.size() + 16);
   try {
-    const int32_t n = llama_tokenize(vocab_, text.data(), static_cast<int32_t>(text.size()),
+    const int32_t n = llama_tokenize(vocab, text.data(), static_cast<int32_t>(text.size()),
                                      tokens.data(), static_cast<int32_t>(tokens.size()),
                                      add_special, parse_special);
     if (n < 0) {
@@ -143,12 +145,13 @@ Result<std::vector<Token>> Tokenizer::tokenize(std::string_view text, bool add_s
   return tokens;
 }
 
-std::string Tokenizer::piece(Token token) const {
-  if (vocab_ == nullptr || token < 0 || token >= llama_vocab_n_tokens(vocab_)) return {};
+std::string Model::piece(Token token) const {
+  const llama_vocab* vocab = text_vocabulary(impl());
+  if (vocab == nullptr || token < 0 || token >= llama_vocab_n_tokens(vocab)) return {};
   std::string text(32, '\0');
   try {
     for (int round = 0; round < 2; ++round) {
-      const int32_t n = llama_token_to_piece(vocab_, token, text.data(),
+      const int32_t n = llama_token_to_piece(vocab, token, text.data(),
                                              static_cast<int32_t>(text.size()), 0, true);
       text.resize(static_cast<size_t>(n < 0 ? -n : n));
       if (n >= 0) return text;
@@ -158,9 +161,10 @@ std::string Tokenizer::piece(Token token) const {
   return {};
 }
 
-bool Tokenizer::is_end(Token token) const {
-  return vocab_ != nullptr && token >= 0 && token < llama_vocab_n_tokens(vocab_) &&
-         llama_vocab_is_eog(vocab_, token);
+bool Model::is_end(Token token) const {
+  const llama_vocab* vocab = text_vocabulary(impl());
+  return vocab != nullptr && token >= 0 && token < llama_vocab_n_tokens(vocab) &&
+         llama_vocab_is_eog(vocab, token);
 }
 
 }  // namespace heed
