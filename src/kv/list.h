@@ -1,0 +1,35 @@
+// The pages of one (sequence, layer, KV head), and what an open transaction did to them.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "heed/kv.h"
+#include "kv/side_arrays.h"
+
+namespace heed::kv {
+
+inline int64_t pages_for(int64_t slots) { return (slots + kPageTokens - 1) / kPageTokens; }
+
+struct List {
+  std::vector<PageId> pages;
+  SideArrays side;
+  int32_t len = 0;  // committed slots
+  // The shared last page that the open transaction replaced by a copy: commit lets go of it, abort
+  // puts it back. The transaction holds its reference.
+  PageId replaced = kNoPage;
+
+  // Memory of the list besides its pages; part of the committed bytes. A list has a ListView too.
+  uint64_t overhead() const {
+    return sizeof(List) + sizeof(ListView) + pages.capacity() * sizeof(PageId) + side.bytes();
+  }
+};
+
+// New, larger memory of a list, made before anything changes and swapped in when all is there.
+struct ListGrowth {
+  bool needed = false;
+  std::vector<PageId> pages;
+  SideArrays side;
+};
+
+}  // namespace heed::kv
