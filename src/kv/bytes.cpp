@@ -62,8 +62,8 @@ StoreBytes Store::bytes(SeqId seq) const {
     out.committed += list.overhead() + held * impl_->page_cost(size_class);
     out.pages += held;
     for (size_t p = 0; p < list.pages.size(); ++p) {
-      out.live += std::popcount(live_mask(list, p)) * impl_->pool.page_bytes(size_class) /
-                  kPageTokens;
+      out.live +=
+          std::popcount(live_mask(list, p)) * impl_->pool.page_bytes(size_class) / kPageTokens;
     }
   }
   return out;

@@ -63,14 +63,11 @@ Status check_side(const List& list, int32_t len) {
 
 Status check_view(const Sequence& s, const List& list, const ListView& view) {
   const int32_t len = list.len + s.pending;
-  const bool same = view.pages == list.pages.data() && view.len == len &&
-                    view.pos0 == s.first_position &&
-                    view.pos == (list.side.has(SideArray::kPosition) ? list.side.position.data()
-                                                                     : nullptr) &&
-                    view.live == (list.side.has(SideArray::kLive) ? list.side.live.data()
-                                                                  : nullptr) &&
-                    view.bias == (list.side.has(SideArray::kBias) ? list.side.bias.data()
-                                                                  : nullptr);
+  const bool same =
+      view.pages == list.pages.data() && view.len == len && view.pos0 == s.first_position &&
+      view.pos == (list.side.has(SideArray::kPosition) ? list.side.position.data() : nullptr) &&
+      view.live == (list.side.has(SideArray::kLive) ? list.side.live.data() : nullptr) &&
+      view.bias == (list.side.has(SideArray::kBias) ? list.side.bias.data() : nullptr);
   if (!same) return error(Code::kInternal, "the list view does not show the list");
   return {};
 }

@@ -74,8 +74,7 @@ bool PagePool::reserve(int size_class, uint64_t n) {
 
 PageId PagePool::take_raw(int size_class, bool* zero) {
   Class& c = classes_[size_class];
-  while (!c.arenas[c.lowest_free].memory ||
-         c.arenas[c.lowest_free].used == c.mask + uint32_t{1}) {
+  while (!c.arenas[c.lowest_free].memory || c.arenas[c.lowest_free].used == c.mask + uint32_t{1}) {
     ++c.lowest_free;
   }
   Arena& a = c.arenas[c.lowest_free];
@@ -188,7 +187,8 @@ Status PagePool::check() const {
                    c.empty_arenas);
     }
     if (empty > (used == 0 ? 0u : 1u)) {
-      return error(Code::kInternal, empty, " empty arenas are kept while ", used, " pages are used");
+      return error(Code::kInternal, empty, " empty arenas are kept while ", used,
+                   " pages are used");
     }
   }
   if (bytes != arena_bytes_) {

@@ -65,9 +65,7 @@ class PagePool {
     const uint32_t i = page_index(page);
     return c.arenas[i >> c.shift].memory + (i & c.mask) * c.page_bytes;
   }
-  uint8_t* v_data(PageId page) const {
-    return k_data(page) + classes_[page_class(page)].v_offset;
-  }
+  uint8_t* v_data(PageId page) const { return k_data(page) + classes_[page_class(page)].v_offset; }
 
   uint64_t pages_in_use(int size_class) const { return classes_[size_class].used; }
   uint64_t committed_slots(int size_class) const { return classes_[size_class].slots; }
@@ -81,7 +79,7 @@ class PagePool {
     uint8_t* memory = nullptr;  // null: a hole in the table, its index may be reused
     std::unique_ptr<PageHeader[]> headers;
     uint32_t used = 0;
-    uint32_t touched = 0;  // pages [touched, end) were never taken, so they are still zero
+    uint32_t touched = 0;     // pages [touched, end) were never taken, so they are still zero
     uint32_t first_free = 0;  // kNone or a page below `touched`
   };
   struct Class {
@@ -90,7 +88,8 @@ class PagePool {
     int shift = 0;  // pages per arena = 1 << shift
     uint32_t mask = 0;
     std::vector<Arena> arenas;
-    uint32_t lowest_free = 0;  // no arena below has a free page; low ones first lets high ones empty
+    uint32_t lowest_free =
+        0;  // no arena below has a free page; low ones first lets high ones empty
     uint64_t used = 0, free = 0, slots = 0;
     uint32_t empty_arenas = 0;
   };

@@ -13,12 +13,12 @@
 namespace heed::kv {
 
 struct SideArrays {
-  std::vector<int32_t> position;  // [slots]
-  std::vector<uint64_t> live;     // [pages]
-  std::vector<float> bias;        // [slots]
-  std::vector<float> mass;        // [slots]
+  std::vector<int32_t> position;     // [slots]
+  std::vector<uint64_t> live;        // [pages]
+  std::vector<float> bias;           // [slots]
+  std::vector<float> mass;           // [slots]
   std::vector<uint8_t> token_class;  // [slots]
-  uint8_t present = 0;            // bit of each SideArray that exists, also while it has no slot
+  uint8_t present = 0;               // bit of each SideArray that exists, also while it has no slot
 
   bool has(SideArray kind) const { return present >> static_cast<int>(kind) & 1; }
   uint64_t bytes() const;  // of the memory held (capacity)

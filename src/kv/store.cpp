@@ -30,15 +30,14 @@ Status check_shape(const LayerShape& shape, size_t layer) {
   if (shape.v_aliases_k && (shape.dv > shape.dk || shape.k != shape.v)) {
     return error(Code::kInvalidArgument, "layer ", layer,
                  ": values that are the first columns of the keys need dv <= dk and one format, "
-                 "not dk ", shape.dk, " ", format_name(shape.k), ", dv ", shape.dv, " ",
-                 format_name(shape.v));
+                 "not dk ",
+                 shape.dk, " ", format_name(shape.k), ", dv ", shape.dv, " ", format_name(shape.v));
   }
   return {};
 }
 
 bool same_class(const LayerShape& a, const LayerShape& b) {
-  return a.dk == b.dk && a.dv == b.dv && a.k == b.k && a.v == b.v &&
-         a.v_aliases_k == b.v_aliases_k;
+  return a.dk == b.dk && a.dv == b.dv && a.k == b.k && a.v == b.v && a.v_aliases_k == b.v_aliases_k;
 }
 
 }  // namespace
@@ -108,8 +107,8 @@ Result<kv::Sequence*> Store::Impl::find_or_error(SeqId seq) {
 Result<kv::Sequence*> Store::Impl::find_closed(SeqId seq, const char* what) {
   HEED_ASSIGN(kv::Sequence * s, find_or_error(seq));
   if (s->open) {
-    return error(Code::kInvalidArgument, what, ": sequence ", seq,
-                 " has an open transaction of ", s->pending, " tokens; commit or abort it first");
+    return error(Code::kInvalidArgument, what, ": sequence ", seq, " has an open transaction of ",
+                 s->pending, " tokens; commit or abort it first");
   }
   return s;
 }

@@ -23,7 +23,7 @@ struct LayerInfo {
 };
 
 struct Sequence {
-  std::vector<List> lists;  // layer-major, [sum of kv_heads]
+  std::vector<List> lists;      // layer-major, [sum of kv_heads]
   std::vector<ListView> views;  // beside lists; never resized, so graphs may keep pointers into it
   int64_t first_position = 0;
   int64_t length = 0;  // committed tokens seen

@@ -76,8 +76,8 @@ Status Store::Impl::reserve_pages(const uint64_t* pages, SeqId seq, const char* 
   for (int c = 0; c < pool.classes(); ++c) {
     if (pool.reserve(c, pages[c])) continue;
     for (int undo = 0; undo < pool.classes(); ++undo) pool.trim(undo);
-    return error(Code::kResourceExhausted, what, " of sequence ", seq, ": no memory for ",
-                 pages[c], " more pages of ", pool.page_bytes(c), " bytes (", pool.arena_bytes(),
+    return error(Code::kResourceExhausted, what, " of sequence ", seq, ": no memory for ", pages[c],
+                 " more pages of ", pool.page_bytes(c), " bytes (", pool.arena_bytes(),
                  " bytes of pages are mapped); drop a sequence or shorten the prompt");
   }
   return {};
