@@ -1,0 +1,36 @@
+// A model file with every tensor dequantised to F32, for comparisons in which quantised products
+// (whose activations are re-quantised) must play no part.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "heed/engine.h"
+#include "heed/status.h"
+
+namespace heed::eval {
+
+// The copy has no name: it lives in an unlinked file in the temporary directory ($TMPDIR) and is
+// gone with this object or with the process, however that ends.
+class F32Copy {
+ public:
+  struct Options {
+    const CancelToken* cancel = nullptr;
+    std::function<void(double fraction)> progress;
+  };
+  // Errors: not a GGUF, one part of a split file, no room (with the bytes needed).
+  static Result<F32Copy> make(const std::string& path, const Options& options);
+  ~F32Copy();
+  F32Copy(F32Copy&& other) noexcept;
+  F32Copy& operator=(F32Copy&&) = delete;
+
+  // Opens the copy in this process.
+  const std::string& path() const { return path_; }
+
+ private:
+  explicit F32Copy(int fd);
+  int fd_;
+  std::string path_;
+};
+
+}  // namespace heed::eval

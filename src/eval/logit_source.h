@@ -1,0 +1,28 @@
+// An engine as `heed kl` sees it: tokens in, the logits of every position out.
+#pragma once
+
+#include <memory>
+#include <span>
+
+#include "eval/llama_baseline.h"
+#include "heed/engine.h"
+
+namespace heed::eval {
+
+class LogitSource {
+ public:
+  virtual ~LogitSource() = default;
+  // A fresh sequence.
+  virtual Status start() = 0;
+  // Logits [tokens, vocab] behind each of `tokens`, which follow those fed since start(). Valid
+  // until the next call of this source.
+  virtual Result<View<const float, 2>> feed(std::span<const Token> tokens) = 0;
+};
+
+Result<std::unique_ptr<LogitSource>> make_heed_source(std::shared_ptr<Model> model,
+                                                      const EngineOptions& options,
+                                                      const CancelToken* cancel);
+Result<std::unique_ptr<LogitSource>> make_llama_source(std::shared_ptr<LlamaModel> model,
+                                                       const LlamaOptions& options);
+
+}  // namespace heed::eval
