@@ -192,6 +192,10 @@ class Engine {
   Report report() const;
   void reset_report();
 
+  // Sends the idle threads to sleep at once instead of polling for the next step (a benchmark's
+  // other contestant needs the cores). The next call wakes them.
+  void park();
+
   // Tests: the step fails after graph node n (0-based) with kInternal, -1 = never.
   void fail_after_node(int n);
 
