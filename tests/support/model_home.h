@@ -1,0 +1,71 @@
+// A HEED_HOME of its own for one test, and zip files (wheels) written by hand.
+#pragma once
+
+#include <gtest/gtest.h>
+#include <stdlib.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <map>
+#include <string>
+
+namespace heed {
+
+// Sets a variable of the environment for the lifetime of the object.
+class ScopedEnv {
+ public:
+  ScopedEnv(const char* name, const std::string& value) : name_(name) {
+    const char* old = getenv(name);
+    had_ = old != nullptr;
+    if (had_) old_ = old;
+    setenv(name, value.c_str(), 1);
+  }
+  ScopedEnv(const ScopedEnv&) = delete;
+  ScopedEnv& operator=(const ScopedEnv&) = delete;
+  ~ScopedEnv() {
+    if (had_) {
+      setenv(name_, old_.c_str(), 1);
+    } else {
+      unsetenv(name_);
+    }
+  }
+
+ private:
+  const char* name_;
+  bool had_ = false;
+  std::string old_;
+};
+
+class ModelHome {
+ public:
+  ModelHome() : path_(make()), env_("HEED_HOME", path_.string()) {}
+  ~ModelHome() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+
+  std::filesystem::path path(const std::string& relative = "") const { return path_ / relative; }
+
+  void write(const std::string& relative, const std::string& bytes) const {
+    std::filesystem::create_directories(path(relative).parent_path());
+    std::ofstream(path(relative), std::ios::binary) << bytes;
+  }
+
+  static std::string read(const std::filesystem::path& path) {
+    std::ifstream in(path, std::ios::binary);
+    return {std::istreambuf_iterator<char>(in), {}};
+  }
+
+ private:
+  static std::filesystem::path make() {
+    std::string name = (std::filesystem::temp_directory_path() / "heed-test-XXXXXX").string();
+    return mkdtemp(name.data());
+  }
+
+  std::filesystem::path path_;
+  ScopedEnv env_;
+};
+
+}  // namespace heed
