@@ -1,0 +1,108 @@
+// A GGUF file as heed sees it: keys and tensors, every field checked against the bytes that are
+// really there. Heed walks the header itself instead of calling ggml's reader: that one logs where
+// heed must name the field, copies string arrays at eight times their size in the file, and its
+// getters abort on a type they do not expect. The walk allocates nothing that is not bounded by the
+// file's size, and copies no strings.
+#pragma once
+
+#include <ggml.h>
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "heed/status.h"
+#include "model/mapped_file.h"
+
+namespace heed {
+
+// Numbers of the GGUF specification.
+enum class GgufType : uint32_t {
+  kUint8, kInt8, kUint16, kInt16, kUint32, kInt32, kFloat32, kBool, kString, kArray, kUint64,
+  kInt64, kFloat64,
+};
+const char* gguf_type_text(GgufType type);  // "uint32", ...
+
+struct GgufKey {
+  std::string_view name;
+  GgufType type = GgufType::kUint8;  // of the value, or of an array's elements
+  bool is_array = false;
+  uint64_t count = 1;                // elements
+  const uint8_t* data = nullptr;     // first element; strings are {u64 length, bytes}
+};
+
+struct GgufTensor {
+  std::string_view name;
+  ggml_type type = GGML_TYPE_F32;
+  int dims = 0;
+  int64_t ne[4] = {1, 1, 1, 1};  // ne[0] varies fastest, as in ggml
+  uint64_t offset = 0;           // from the start of the data section
+  uint64_t bytes = 0;
+
+  std::string shape() const;     // "576 x 1536"
+  int64_t elements() const { return ne[0] * ne[1] * ne[2] * ne[3]; }
+};
+
+class GgufFile {
+ public:
+  static Result<std::unique_ptr<GgufFile>> open(const std::string& path,
+                                                FileAccess access = FileAccess::kMap);
+  // Over bytes that outlive it; `name` stands for the path in messages.
+  static Result<std::unique_ptr<GgufFile>> from_bytes(std::span<const uint8_t> bytes,
+                                                      const std::string& name);
+
+  const std::string& path() const { return path_; }
+  uint64_t size() const { return bytes_.size(); }
+  uint64_t data_offset() const { return data_offset_; }
+  uint32_t version() const { return version_; }
+  bool mapped() const { return file_ && file_->mapped(); }
+  Status unchanged() const { return file_ ? file_->unchanged() : Status::ok(); }
+
+  const std::vector<GgufKey>& keys() const { return keys_; }
+  const GgufKey* find(std::string_view key) const;  // null when absent
+  // Any integer width; a bool counts as 0 or 1; a float must be whole. Absent: `fallback`, or an
+  // error without one.
+  Result<int64_t> integer(std::string_view key, std::optional<int64_t> fallback = {}) const;
+  // Element `index` of an array, or the scalar itself for every index.
+  Result<int64_t> integer_at(std::string_view key, uint64_t index,
+                             std::optional<int64_t> fallback = {}) const;
+  Result<double> number(std::string_view key, std::optional<double> fallback = {}) const;
+  Result<std::string> text(std::string_view key, std::optional<std::string> fallback = {}) const;
+
+  const std::vector<GgufTensor>& tensors() const { return tensors_; }
+  const GgufTensor* find_tensor(std::string_view name) const;
+  const uint8_t* data(const GgufTensor& tensor) const {
+    return bytes_.data() + data_offset_ + tensor.offset;
+  }
+
+ private:
+  friend class GgufParser;
+  GgufFile() = default;
+
+  std::string path_;
+  std::unique_ptr<MappedFile> file_;
+  std::span<const uint8_t> bytes_;
+  uint32_t version_ = 0;
+  uint64_t data_offset_ = 0;
+  std::vector<GgufKey> keys_;
+  std::vector<GgufTensor> tensors_;
+  std::vector<uint32_t> keys_by_name_;     // sorted indices
+  std::vector<uint32_t> tensors_by_name_;
+};
+
+// The elements of a string array, walked from the front. The parser has checked every length.
+class GgufStrings {
+ public:
+  explicit GgufStrings(const GgufKey& key) : at_(key.data), left_(key.count) {}
+  bool next(std::string_view& text);
+
+ private:
+  const uint8_t* at_;
+  uint64_t left_;
+};
+
+}  // namespace heed

@@ -1,0 +1,103 @@
+#include "model/mapped_file.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+
+#include "base/text.h"
+
+namespace heed {
+namespace {
+
+int64_t modified_ns(const struct stat& info) {
+  return static_cast<int64_t>(info.st_mtim.tv_sec) * 1'000'000'000 + info.st_mtim.tv_nsec;
+}
+
+// Weights are read with vector loads and handed to ggml, which wants 64 bytes.
+constexpr size_t kAlignment = 64;
+
+Status read_all(int fd, uint8_t* out, size_t size, const std::string& path) {
+  for (size_t done = 0; done < size;) {
+    const ssize_t n = ::pread(fd, out + done, std::min<size_t>(size - done, size_t{1} << 30),
+                              static_cast<off_t>(done));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return error(Code::kIo, path, ": reading failed: ", std::strerror(errno));
+    if (n == 0) {
+      return error(Code::kIo, path, ": ended at byte ", done, " of ", size,
+                   ": it was truncated while it was read");
+    }
+    done += static_cast<size_t>(n);
+  }
+  return Status::ok();
+}
+
+}  // namespace
+
+Result<std::unique_ptr<MappedFile>> MappedFile::open(const std::string& path, FileAccess access) {
+  std::unique_ptr<MappedFile> file(new MappedFile);
+  file->path_ = path;
+  file->fd_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (file->fd_ < 0) {
+    const Code code = errno == ENOENT ? Code::kNotFound : Code::kIo;
+    return error(code, path, ": cannot be opened: ", std::strerror(errno));
+  }
+  struct stat info {};
+  if (::fstat(file->fd_, &info) != 0) {
+    return error(Code::kIo, path, ": fstat failed: ", std::strerror(errno));
+  }
+  if (!S_ISREG(info.st_mode)) {
+    return error(Code::kInvalidArgument, path, ": is not a regular file");
+  }
+  if (info.st_size == 0) return error(Code::kCorrupt, path, ": is empty");
+  file->size_ = static_cast<size_t>(info.st_size);
+  file->modified_ns_ = modified_ns(info);
+  if (access == FileAccess::kMap) {
+    void* map = ::mmap(nullptr, file->size_, PROT_READ, MAP_PRIVATE, file->fd_, 0);
+    if (map != MAP_FAILED) {
+      file->data_ = static_cast<uint8_t*>(map);
+      file->mapped_ = true;
+      return file;
+    }
+  }
+  const size_t rounded = (file->size_ + kAlignment - 1) / kAlignment * kAlignment;
+  file->data_ = static_cast<uint8_t*>(std::aligned_alloc(kAlignment, rounded));
+  if (file->data_ == nullptr) {
+    return error(Code::kResourceExhausted, path, ": no memory for its ", file->size_, " bytes");
+  }
+  HEED_TRY(read_all(file->fd_, file->data_, file->size_, path));
+  return file;
+}
+
+MappedFile::~MappedFile() {
+  if (mapped_) {
+    ::munmap(data_, size_);
+  } else {
+    std::free(data_);
+  }
+  if (fd_ >= 0) ::close(fd_);
+}
+
+Status MappedFile::unchanged() const {
+  if (!mapped_) return Status::ok();
+  struct stat info {};
+  if (::fstat(fd_, &info) != 0) {
+    return error(Code::kIo, path_, ": fstat failed: ", std::strerror(errno));
+  }
+  if (static_cast<size_t>(info.st_size) != size_) {
+    return error(Code::kCorrupt, path_, ": had ", size_, " bytes when it was loaded and has ",
+                 info.st_size, " now; load the model again");
+  }
+  if (modified_ns(info) != modified_ns_) {
+    return error(Code::kCorrupt, path_,
+                 ": was written to since it was loaded; load the model again");
+  }
+  return Status::ok();
+}
+
+}  // namespace heed

@@ -1,0 +1,46 @@
+// The bytes of a file: mapped, or read into memory where mapping is not wanted or refused.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "heed/status.h"
+
+namespace heed {
+
+enum class FileAccess : uint8_t {
+  kMap,   // falls back to kRead where the file system cannot map
+  kRead,  // a private copy: immune to changes of the file
+};
+
+class MappedFile {
+ public:
+  static Result<std::unique_ptr<MappedFile>> open(const std::string& path, FileAccess access);
+  ~MappedFile();
+  MappedFile(const MappedFile&) = delete;
+  MappedFile& operator=(const MappedFile&) = delete;
+
+  std::span<const uint8_t> bytes() const { return {data_, size_}; }
+  const std::string& path() const { return path_; }
+  bool mapped() const { return mapped_; }
+
+  // The file still has the size and modification time it had at open. Reading a mapped page behind
+  // the end of a truncated file kills the process, so callers ask before they touch the bytes (a
+  // truncation within the microseconds between remains possible; kRead excludes it).
+  Status unchanged() const;
+
+ private:
+  MappedFile() = default;
+
+  std::string path_;
+  int fd_ = -1;
+  bool mapped_ = false;
+  uint8_t* data_ = nullptr;
+  size_t size_ = 0;
+  int64_t modified_ns_ = 0;
+};
+
+}  // namespace heed
