@@ -42,6 +42,7 @@ enum class Weights : uint8_t {
 struct ModelOptions {
   int threads = 0;  // 0: the cores this process may use
   Weights weights = Weights::kAsStored;
+  bool map = true;  // false: the file is read into memory, so that later changes of it do not matter
   std::function<void(double fraction)> progress;  // while loading
   const CancelToken* cancel = nullptr;
 };

@@ -60,6 +60,9 @@ class GgufFile {
   uint64_t data_offset() const { return data_offset_; }
   uint32_t version() const { return version_; }
   bool mapped() const { return file_ && file_->mapped(); }
+  void prefetch() const {
+    if (file_) file_->prefetch();
+  }
   Status unchanged() const { return file_ ? file_->unchanged() : Status::ok(); }
 
   const std::vector<GgufKey>& keys() const { return keys_; }

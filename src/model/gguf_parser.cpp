@@ -18,9 +18,9 @@ constexpr uint64_t kMaxTensors = 1 << 20;
 constexpr uint64_t kMaxTextBytes = uint64_t{1} << 30;
 constexpr uint64_t kMaxAlignment = 1 << 16;
 // The least bytes that a key (length, one letter, type, one byte) and a tensor (length, one letter,
-// dimension count, type, offset) take.
+// dimension count, one dimension, type, offset) take.
 constexpr uint64_t kMinKeyBytes = 14;
-constexpr uint64_t kMinTensorBytes = 25;
+constexpr uint64_t kMinTensorBytes = 33;
 
 uint64_t element_bytes(GgufType type) {
   switch (type) {

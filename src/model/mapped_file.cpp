@@ -83,6 +83,10 @@ MappedFile::~MappedFile() {
   if (fd_ >= 0) ::close(fd_);
 }
 
+void MappedFile::prefetch() const {
+  if (mapped_) ::madvise(data_, size_, MADV_WILLNEED);  // advice: failure changes nothing
+}
+
 Status MappedFile::unchanged() const {
   if (!mapped_) return Status::ok();
   struct stat info {};

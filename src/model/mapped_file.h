@@ -27,6 +27,9 @@ class MappedFile {
   const std::string& path() const { return path_; }
   bool mapped() const { return mapped_; }
 
+  // Asks the system to read the file ahead, so that the first pass over it does not wait per page.
+  void prefetch() const;
+
   // The file still has the size and modification time it had at open. Reading a mapped page behind
   // the end of a truncated file kills the process, so callers ask before they touch the bytes (a
   // truncation within the microseconds between remains possible; kRead excludes it).

@@ -1,0 +1,88 @@
+#include "model/key_rules.h"
+
+#include <algorithm>
+
+#include "base/text.h"
+
+namespace heed {
+namespace {
+
+// Read by hyperparameters.cpp.
+constexpr std::string_view kRead[] = {
+    "block_count", "context_length", "embedding_length", "feed_forward_length",
+    "attention.head_count", "attention.head_count_kv", "attention.key_length",
+    "attention.value_length", "attention.layer_norm_rms_epsilon", "attention.sliding_window",
+    "attention.sliding_window_pattern", "rope.dimension_count", "rope.freq_base",
+    "rope.freq_base_swa", "rope.scaling.type", "rope.scaling.factor", "rope.scale_linear",
+    "vocab_size",
+};
+
+// Facts about the file or its training that no formula uses.
+constexpr std::string_view kIgnored[] = {
+    "tensor_data_layout", "rope.scaling.original_context_length", "rope.scaling.finetuned",
+    "attention.layer_norm_epsilon",
+};
+
+// Numbers that must have the value at which they change nothing.
+struct Neutral {
+  std::string_view key;
+  double value;
+  const char* what;
+};
+constexpr Neutral kNeutral[] = {
+    {"expert_count", 0, "mixture of experts"},
+    {"expert_used_count", 0, "mixture of experts"},
+    {"nextn_predict_layers", 0, "multi-token prediction layers"},
+    {"attention.causal", 1, "attention that is not causal"},
+    {"pooling_type", 0, "pooled embeddings"},
+    {"attn_logit_softcapping", 0, "soft capping of scores"},
+    {"final_logit_softcapping", 0, "soft capping of logits"},
+    {"attention.max_alibi_bias", 0, "ALiBi"},
+    {"attention.clamp_kqv", 0, "clamping of q, k and v"},
+    {"attention.scale", 0, "a score scale of its own"},
+    {"rope.scaling.attn_factor", 1, "an attention factor of the rotation"},
+    {"rope.scaling.alpha", 0, "a rotation scaled by alpha"},
+    {"use_parallel_residual", 0, "parallel residual branches"},
+    {"logit_scale", 0, "a logit scale"},
+    {"residual_scale", 0, "a residual scale"},
+    {"embedding_scale", 0, "an embedding scale of its own"},
+};
+
+bool contains(const auto& list, std::string_view name) {
+  return std::find(std::begin(list), std::end(list), name) != std::end(list);
+}
+
+Status check_neutral(const GgufFile& file, const GgufKey& key, const Neutral& rule) {
+  HEED_ASSIGN(const double value, file.number(key.name));
+  if (value == rule.value) return Status::ok();
+  return error(Code::kUnsupported, "key '", key.name, "' is ", value, ": heed does not compute ",
+               rule.what);
+}
+
+}  // namespace
+
+Status check_keys(const GgufFile& file, const Architecture& arch) {
+  const std::string prefix = cat(arch.name, ".");
+  for (const GgufKey& key : file.keys()) {
+    if (key.name == "split.count") {
+      HEED_ASSIGN(const int64_t parts, file.integer(key.name));
+      if (parts > 1) {
+        return error(Code::kUnsupported, "this is one of ", parts,
+                     " parts of a split model; merge them first: llama-gguf-split --merge");
+      }
+    }
+    if (!key.name.starts_with(prefix)) continue;
+    const std::string_view name = key.name.substr(prefix.size());
+    if (contains(kRead, name) || contains(kIgnored, name)) continue;
+    const auto* rule = std::find_if(std::begin(kNeutral), std::end(kNeutral),
+                                    [&](const Neutral& n) { return n.key == name; });
+    if (rule == std::end(kNeutral)) {
+      return error(Code::kUnsupported, "key '", key.name.substr(0, 128),
+                   "' is not known to heed and may change the mathematics");
+    }
+    HEED_TRY(check_neutral(file, key, *rule));
+  }
+  return Status::ok();
+}
+
+}  // namespace heed

@@ -1,0 +1,80 @@
+#include <chrono>
+#include <new>
+#include <thread>
+
+#include "base/text.h"
+#include "heed/engine.h"
+#include "model/gguf_file.h"
+#include "model/hyperparameters.h"
+#include "model/library_log.h"
+#include "model/model_impl.h"
+#include "model/threads.h"
+#include "model/tokenizer.h"
+#include "model/weights.h"
+
+namespace heed {
+
+Model::Impl::Impl() = default;
+Model::Impl::~Impl() { LlamaModelFree()(vocab); }
+
+Model::Model(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Model::~Model() = default;
+
+const ModelInfo& Model::info() const { return impl_->info; }
+int Model::threads() const { return impl_->threads; }
+
+namespace {
+
+Result<std::unique_ptr<Model::Impl>> load_impl(const std::string& path, ModelOptions options) {
+  HEED_ASSIGN(options.threads, resolve_threads(options.threads));
+  auto impl = std::make_unique<Model::Impl>();
+  impl->threads = options.threads;
+  HEED_ASSIGN(impl->file, GgufFile::open(path, options.map ? FileAccess::kMap : FileAccess::kRead));
+  Result<Hyperparameters> hyper = Hyperparameters::read(*impl->file);
+  if (!hyper.is_ok()) return hyper.status().with_context(path);
+  impl->hyper = std::make_unique<Hyperparameters>(std::move(*hyper));
+  impl->info = model_info(*impl->file, *impl->hyper);
+  impl->file->prefetch();
+  // The vocabulary takes as long as the weights and needs one thread; its file is checked by now.
+  Result<LlamaModelPtr> vocab = Status(Code::kInternal, "the vocabulary was not loaded");
+  std::thread vocabulary([&] { vocab = load_vocabulary(path); });
+  auto weights = ModelWeights::load(*impl->file, *impl->hyper, options);
+  vocabulary.join();
+  if (!weights.is_ok()) return weights.status().with_context(path);
+  HEED_TRY(vocab);
+  impl->vocab = vocab->release();
+  impl->weights = std::move(*weights);
+  impl->info.linear = impl->weights->linear_kind();
+  HEED_TRY(impl->file->unchanged());
+  if (options.progress) options.progress(1.0);
+  return impl;
+}
+
+}  // namespace
+
+Result<std::shared_ptr<Model>> Model::load(const std::string& path, const ModelOptions& options) {
+  route_library_logs();
+  const auto start = std::chrono::steady_clock::now();
+  try {
+    HEED_ASSIGN(auto impl, load_impl(path, options));
+    impl->load_s =
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    return std::shared_ptr<Model>(new Model(std::move(impl)));
+  } catch (const std::bad_alloc&) {
+    return error(Code::kResourceExhausted, path, ": no memory while loading");
+  }
+}
+
+Result<ModelInfo> Model::inspect(const std::string& path) {
+  route_library_logs();
+  try {
+    HEED_ASSIGN(auto file, GgufFile::open(path));
+    Result<Hyperparameters> hyper = Hyperparameters::read(*file);
+    if (!hyper.is_ok()) return hyper.status().with_context(path);
+    return model_info(*file, *hyper);
+  } catch (const std::bad_alloc&) {
+    return error(Code::kResourceExhausted, path, ": no memory for its header");
+  }
+}
+
+}  // namespace heed

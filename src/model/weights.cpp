@@ -1,0 +1,319 @@
+#include "model/weights.h"
+
+#include <ggml-alloc.h>
+#include <ggml-backend.h>
+#include <ggml-cpu.h>
+#include <ggml.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <thread>
+
+#include "base/text.h"
+#include "model/tensor_rules.h"
+
+namespace heed {
+namespace {
+
+struct ContextFree {
+  void operator()(ggml_context* c) const { ggml_free(c); }
+};
+using Context = std::unique_ptr<ggml_context, ContextFree>;
+struct BufferFree {
+  void operator()(ggml_backend_buffer_t b) const { ggml_backend_buffer_free(b); }
+};
+using Buffer = std::unique_ptr<ggml_backend_buffer, BufferFree>;
+struct Release {
+  void operator()(void* p) const { std::free(p); }
+};
+using Memory = std::unique_ptr<float, Release>;
+
+// ggml's graph allocator leaves tensors alone that have data. Of models that are only measured
+// nothing is ever read.
+void* const kNoData = reinterpret_cast<void*>(uintptr_t{64});
+
+Context make_context(size_t tensors) {
+  return Context(ggml_init({.mem_size = ggml_tensor_overhead() * (tensors + 1),
+                            .mem_buffer = nullptr,
+                            .no_alloc = true}));
+}
+
+Memory allocate_floats(int64_t n) {
+  const size_t bytes = (static_cast<size_t>(n) * sizeof(float) + 63) / 64 * 64;
+  return Memory(static_cast<float*>(std::aligned_alloc(64, bytes)));
+}
+
+std::vector<ggml_backend_buffer_type_t> extra_buffer_types(ggml_backend_dev_t device) {
+  std::vector<ggml_backend_buffer_type_t> types;
+  const auto get = reinterpret_cast<ggml_backend_dev_get_extra_bufts_t>(
+      ggml_backend_reg_get_proc_address(ggml_backend_cpu_reg(),
+                                        "ggml_backend_dev_get_extra_bufts"));
+  if (get == nullptr) return types;
+  for (auto* at = get(device); at != nullptr && *at != nullptr; ++at) types.push_back(*at);
+  return types;
+}
+
+// ggml says whether a weight in a buffer of this type can be multiplied only when asked about a
+// product whose weight lies in such a buffer; an empty one will do.
+bool can_multiply(ggml_backend_dev_t device, ggml_backend_buffer_type_t type,
+                  const GgufTensor& tensor) {
+  const Context context = make_context(4);
+  ggml_tensor* w = ggml_new_tensor_2d(context.get(), tensor.type, tensor.ne[0], tensor.ne[1]);
+  ggml_tensor* x = ggml_new_tensor_2d(context.get(), GGML_TYPE_F32, tensor.ne[0], 512);
+  ggml_tensor* y = ggml_mul_mat(context.get(), w, x);
+  const Buffer buffer(ggml_backend_buft_alloc_buffer(type, 0));
+  if (!buffer) return false;
+  w->buffer = buffer.get();
+  return ggml_backend_dev_supports_op(device, y);
+}
+
+}  // namespace
+
+bool repack_wanted(ggml_type type) { return type == GGML_TYPE_Q4_0 || type == GGML_TYPE_IQ4_NL; }
+
+struct ModelWeights::Storage {
+  Context tensors;                // of everything but repacked weights
+  std::vector<Context> repacked;  // one per buffer type
+  std::vector<Buffer> buffers;
+  std::vector<Memory> memory;
+  uint64_t mapped = 0;
+  uint64_t owned = 0;
+  bool any_plain = false;
+  bool any_repacked = false;
+  bool dequantised = false;
+};
+
+ModelWeights::ModelWeights() : storage_(std::make_unique<Storage>()) {}
+ModelWeights::~ModelWeights() = default;
+uint64_t ModelWeights::mapped_bytes() const { return storage_->mapped; }
+uint64_t ModelWeights::owned_bytes() const { return storage_->owned; }
+
+std::string ModelWeights::linear_kind() const {
+  if (storage_->dequantised) return "ggml f32";
+  if (storage_->any_repacked) return storage_->any_plain ? "ggml plain+repack" : "ggml repack";
+  return "ggml plain";
+}
+
+class WeightLoader {
+ public:
+  WeightLoader(const GgufFile& file, const Hyperparameters& hyper, const ModelOptions& options,
+               bool with_data)
+      : file_(file), hyper_(hyper), options_(options), with_data_(with_data),
+        device_(ggml_backend_reg_dev_get(ggml_backend_cpu_reg(), 0)) {
+    if (options.weights == Weights::kAsStored) extra_types_ = extra_buffer_types(device_);
+  }
+
+  Result<std::unique_ptr<ModelWeights>> load() {
+    std::unique_ptr<ModelWeights> weights(new ModelWeights);
+    weights_ = weights.get();
+    storage_ = weights->storage_.get();
+    storage_->dequantised = options_.weights == Weights::kF32;
+    storage_->tensors = make_context(file_.tensors().size() + 2);
+    if (!storage_->tensors) return error(Code::kResourceExhausted, "no memory for tensor headers");
+    HEED_TRY(place_all());
+    HEED_TRY(fill_repacked());
+    HEED_TRY(fill_dequantised());
+    return weights;
+  }
+
+ private:
+  struct Pending {
+    ggml_tensor* tensor;
+    const GgufTensor* source;
+  };
+
+  Status place_all() {
+    HEED_ASSIGN(weights_->embeddings, place("token_embd.weight", false));
+    HEED_ASSIGN(weights_->output_norm, place("output_norm.weight", false));
+    HEED_ASSIGN(weights_->head_bias, place("output.bias", false));
+    if (!hyper_.tied_head) {
+      HEED_ASSIGN(weights_->head, place("output.weight", true));
+    } else if (extra_type(*file_.find_tensor("token_embd.weight")) != nullptr) {
+      // A repacked matrix cannot be looked up by row, so tied embeddings exist twice then.
+      HEED_ASSIGN(weights_->head, place("token_embd.weight", true));
+    } else {
+      weights_->head = weights_->embeddings;
+    }
+    weights_->layers.resize(static_cast<size_t>(hyper_.layers));
+    for (int i = 0; i < hyper_.layers; ++i) {
+      for (const LayerTensorSpec& spec : layer_tensor_specs()) {
+        HEED_ASSIGN(weights_->layers[i].tensors[static_cast<int>(spec.tensor)],
+                    place(cat("blk.", i, ".", spec.name), spec.out != Size::kNone));
+      }
+    }
+    return place_rope_factors();
+  }
+
+  Status place_rope_factors() {
+    const GgufTensor* source = file_.find_tensor("rope_freqs.weight");
+    if (source == nullptr) return Status::ok();
+    weights_->rope_factors.resize(static_cast<size_t>(source->elements()));
+    widen(*source, weights_->rope_factors.data(), 0, 1);
+    for (const float factor : weights_->rope_factors) {
+      if (!(factor > 0 && factor < 1e30f)) {
+        return error(Code::kCorrupt, "tensor 'rope_freqs.weight' holds ", factor,
+                     ", frequencies can only be divided by finite positive numbers");
+      }
+    }
+    return Status::ok();
+  }
+
+  ggml_backend_buffer_type_t extra_type(const GgufTensor& tensor) const {
+    if (!repack_wanted(tensor.type)) return nullptr;
+    for (ggml_backend_buffer_type_t type : extra_types_) {
+      if (can_multiply(device_, type, tensor)) return type;
+    }
+    return nullptr;
+  }
+
+  // The tensor of that name, or null when the file has none.
+  Result<ggml_tensor*> place(const std::string& name, bool matrix) {
+    const GgufTensor* source = file_.find_tensor(name);
+    if (source == nullptr) return static_cast<ggml_tensor*>(nullptr);
+    if (matrix) {
+      if (const auto type = extra_type(*source)) return place_repacked(*source, type);
+    }
+    const bool vector = source->dims == 1 || source->ne[1] == 1;
+    if ((vector || storage_->dequantised) && source->type != GGML_TYPE_F32) {
+      return place_dequantised(*source);
+    }
+    ggml_tensor* tensor = ggml_new_tensor_2d(storage_->tensors.get(), source->type, source->ne[0],
+                                             source->ne[1]);
+    ggml_set_name(tensor, name.c_str());
+    // ggml only reads weights.
+    tensor->data = with_data_ ? const_cast<uint8_t*>(file_.data(*source)) : kNoData;
+    storage_->mapped += source->bytes;
+    storage_->any_plain |= matrix;
+    return tensor;
+  }
+
+  Result<ggml_tensor*> place_dequantised(const GgufTensor& source) {
+    ggml_tensor* tensor = ggml_new_tensor_2d(storage_->tensors.get(), GGML_TYPE_F32, source.ne[0],
+                                             source.ne[1]);
+    ggml_set_name(tensor, std::string(source.name).c_str());
+    storage_->owned += static_cast<uint64_t>(source.elements()) * sizeof(float);
+    tensor->data = kNoData;
+    if (!with_data_) return tensor;
+    Memory memory = allocate_floats(source.elements());
+    if (!memory) {
+      return error(Code::kResourceExhausted, "no memory for ", source.elements() * 4,
+                   " bytes of tensor '", source.name, "' as fp32");
+    }
+    tensor->data = memory.get();
+    storage_->memory.push_back(std::move(memory));
+    dequantised_.push_back({tensor, &source});
+    return tensor;
+  }
+
+  Result<ggml_tensor*> place_repacked(const GgufTensor& source, ggml_backend_buffer_type_t type) {
+    auto [at, added] = repack_contexts_.try_emplace(type, nullptr);
+    if (added) {
+      storage_->repacked.push_back(make_context(file_.tensors().size() + 2));
+      at->second = storage_->repacked.back().get();
+      if (at->second == nullptr) return error(Code::kResourceExhausted, "no memory for tensors");
+    }
+    ggml_tensor* tensor = ggml_new_tensor_2d(at->second, source.type, source.ne[0], source.ne[1]);
+    ggml_set_name(tensor, std::string(source.name).c_str());
+    if (!with_data_) tensor->data = kNoData;
+    repacked_.push_back({tensor, &source});
+    storage_->owned += source.bytes;
+    storage_->any_repacked = true;
+    return tensor;
+  }
+
+  Status fill_repacked() {
+    if (!with_data_) return Status::ok();
+    for (const auto& [type, context] : repack_contexts_) {
+      Buffer buffer(ggml_backend_alloc_ctx_tensors_from_buft(context, type));
+      if (!buffer) {
+        return error(Code::kResourceExhausted, "no memory for the weights that ",
+                     ggml_backend_buft_name(type), " rearranges");
+      }
+      ggml_backend_buffer_set_usage(buffer.get(), GGML_BACKEND_BUFFER_USAGE_WEIGHTS);
+      storage_->buffers.push_back(std::move(buffer));
+    }
+    for (const Pending& item : repacked_) {
+      HEED_TRY(checkpoint(*item.source));
+      ggml_backend_tensor_set(item.tensor, file_.data(*item.source), 0, item.source->bytes);
+    }
+    return Status::ok();
+  }
+
+  Status fill_dequantised() {
+    if (!with_data_) return Status::ok();
+    const int threads = std::max(1, options_.threads);
+    for (const Pending& item : dequantised_) {
+      HEED_TRY(checkpoint(*item.source));
+      const int64_t rows = item.source->ne[1];
+      std::vector<std::thread> helpers;
+      const auto part = [&](int member) {
+        widen(*item.source, static_cast<float*>(item.tensor->data), rows * member / threads,
+              rows * (member + 1) / threads);
+      };
+      const int used = item.source->bytes > (1 << 20) ? threads : 1;
+      if (used == 1) {
+        widen(*item.source, static_cast<float*>(item.tensor->data), 0, rows);
+        continue;
+      }
+      for (int t = 1; t < threads; ++t) helpers.emplace_back(part, t);
+      part(0);
+      for (std::thread& helper : helpers) helper.join();
+    }
+    return Status::ok();
+  }
+
+  // Rows [begin, end) of a tensor to fp32.
+  void widen(const GgufTensor& source, float* out, int64_t begin, int64_t end) const {
+    const uint8_t* data = file_.data(source);
+    const size_t row_bytes = ggml_row_size(source.type, source.ne[0]);
+    for (int64_t row = begin; row < end; ++row) {
+      const uint8_t* from = data + static_cast<size_t>(row) * row_bytes;
+      float* to = out + row * source.ne[0];
+      if (source.type == GGML_TYPE_F32) {
+        std::memcpy(to, from, row_bytes);
+      } else {
+        ggml_get_type_traits(source.type)->to_float(from, to, source.ne[0]);
+      }
+    }
+  }
+
+  Status checkpoint(const GgufTensor& next) {
+    if (options_.cancel != nullptr && options_.cancel->cancelled()) {
+      return error(Code::kCancelled, "loading was cancelled");
+    }
+    HEED_TRY(file_.unchanged());
+    done_ += next.bytes;
+    if (options_.progress) {
+      options_.progress(static_cast<double>(done_) / static_cast<double>(file_.size()));
+    }
+    return Status::ok();
+  }
+
+  const GgufFile& file_;
+  const Hyperparameters& hyper_;
+  const ModelOptions& options_;
+  const bool with_data_;
+  ggml_backend_dev_t device_;
+  std::vector<ggml_backend_buffer_type_t> extra_types_;
+  std::map<ggml_backend_buffer_type_t, ggml_context*> repack_contexts_;
+  std::vector<Pending> repacked_, dequantised_;
+  ModelWeights* weights_ = nullptr;
+  ModelWeights::Storage* storage_ = nullptr;
+  uint64_t done_ = 0;
+};
+
+Result<std::unique_ptr<ModelWeights>> ModelWeights::load(const GgufFile& file,
+                                                         const Hyperparameters& hyper,
+                                                         const ModelOptions& options) {
+  return WeightLoader(file, hyper, options, true).load();
+}
+
+Result<std::unique_ptr<ModelWeights>> ModelWeights::shapes_only(const GgufFile& file,
+                                                                const Hyperparameters& hyper,
+                                                                const ModelOptions& options) {
+  return WeightLoader(file, hyper, options, false).load();
+}
+
+}  // namespace heed
