@@ -41,7 +41,7 @@ Result<std::unique_ptr<Model::Impl>> load_impl(const std::string& path, ModelOpt
   auto weights = ModelWeights::load(*impl->file, *impl->hyper, options);
   vocabulary.join();
   if (!weights.is_ok()) return weights.status().with_context(path);
-  HEED_TRY(vocab);
+  HEED_TRY(vocab.status());
   impl->vocab = vocab->release();
   impl->weights = std::move(*weights);
   impl->info.linear = impl->weights->linear_kind();
