@@ -1,0 +1,13 @@
+// The kernels of avx512: its vocabulary, then the texts that are the same for every ISA.
+#define HEED_ISA avx512
+#include "kernels/table.h"
+
+#include "kernels/simd/avx512.h"
+
+#include "kernels/approx.h"
+#include "kernels/operands.h"
+#include "kernels/pack.h"
+#include "kernels/rows.h"
+#include "kernels/tile.h"
+#include "kernels/roof.h"
+#include "kernels/fill_table.h"

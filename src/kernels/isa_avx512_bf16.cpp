@@ -1,0 +1,13 @@
+// The kernels of avx512_bf16: its vocabulary, then the texts that are the same for every ISA.
+#define HEED_ISA avx512_bf16
+#include "kernels/table.h"
+
+#include "kernels/simd/avx512_bf16.h"
+
+#include "kernels/approx.h"
+#include "kernels/operands.h"
+#include "kernels/pack.h"
+#include "kernels/rows.h"
+#include "kernels/tile.h"
+#include "kernels/roof.h"
+#include "kernels/fill_table.h"

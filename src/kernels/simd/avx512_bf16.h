@@ -1,0 +1,21 @@
+// SIMD vocabulary of AVX-512 with BF16: the AVX-512 one, and the dot product of bf16 pairs.
+#pragma once
+
+#include "kernels/simd/avx512.h"
+
+#define HEED_BF16_DOT 1
+
+namespace heed::kernels::HEED_ISA {
+namespace {
+
+// c + sum of the two products of each pair, fp32 accumulation (denormals count as 0).
+HEED_INLINE VF dot_pairs(VI a, VI b, VF c) {
+  return _mm512_dpbf16_ps(c, reinterpret_cast<__m512bh>(a), reinterpret_cast<__m512bh>(b));
+}
+// 32 bf16 in order: low lanes from a, high lanes from b.
+HEED_INLINE VI to_bf16_pairs(VF a, VF b) {
+  return reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(b, a));
+}
+
+}  // namespace
+}  // namespace heed::kernels::HEED_ISA
