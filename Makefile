@@ -48,8 +48,7 @@ asan tsan: %: configure-%
 	@cmake --build --preset $@
 	@ctest --preset $@ --label-exclude full
 
-fuzz: configure-fuzz
-	@cmake --build --preset fuzz
+fuzz: bootstrap
 	@scripts/fuzz
 
 format:
