@@ -157,6 +157,11 @@ Status fill(int fd, const std::string& path, const gguf_context* source, ggml_co
 F32Copy::F32Copy(int fd) : fd_(fd), path_(cat("/proc/self/fd/", fd)) {}
 F32Copy::F32Copy(F32Copy&& other) noexcept
     : fd_(std::exchange(other.fd_, -1)), path_(std::move(other.path_)) {}
+F32Copy& F32Copy::operator=(F32Copy&& other) noexcept {
+  std::swap(fd_, other.fd_);
+  std::swap(path_, other.path_);
+  return *this;
+}
 F32Copy::~F32Copy() {
   if (fd_ >= 0) close(fd_);
 }

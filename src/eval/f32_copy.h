@@ -22,7 +22,7 @@ class F32Copy {
   static Result<F32Copy> make(const std::string& path, const Options& options);
   ~F32Copy();
   F32Copy(F32Copy&& other) noexcept;
-  F32Copy& operator=(F32Copy&&) = delete;
+  F32Copy& operator=(F32Copy&& other) noexcept;
 
   // Opens the copy in this process.
   const std::string& path() const { return path_; }

@@ -1,0 +1,116 @@
+#include "eval/baseline_choice.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <chrono>
+#include <limits>
+#include <sstream>
+
+#include "base/text.h"
+
+namespace heed::eval {
+namespace {
+
+constexpr int kDecodeTokens = 16;
+constexpr size_t kWarmTokens = 64;
+
+struct Seconds {
+  double prefill = 0, decode = 0;
+};
+
+using Clock = std::chrono::steady_clock;
+
+double since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+// One prompt and a few tokens behind it; what a prompt leaves held is the depth of the decode.
+Result<Seconds> try_once(std::shared_ptr<LlamaModel> model, LlamaOptions options,
+                         std::span<const Token> tokens) {
+  options.context = static_cast<int64_t>(tokens.size()) + kDecodeTokens + 1;
+  HEED_ASSIGN(auto llama, LlamaBaseline::create(std::move(model), options));
+  HEED_TRY(llama->prefill(tokens.subspan(0, std::min(kWarmTokens, tokens.size()))));
+  llama->clear();
+  Seconds seconds;
+  auto start = Clock::now();
+  HEED_TRY(llama->prefill(tokens));
+  seconds.prefill = since(start);
+  HEED_TRY(llama->decode(tokens[0]));
+  start = Clock::now();
+  for (int i = 0; i < kDecodeTokens; ++i) HEED_TRY(llama->decode(tokens[0]));
+  seconds.decode = since(start) / kDecodeTokens;
+  return seconds;
+}
+
+}  // namespace
+
+Result<std::shared_ptr<LlamaModel>> LlamaModels::get(bool repack) {
+  auto& model = models_[repack ? 1 : 0];
+  if (model == nullptr) {
+    HEED_ASSIGN(model, LlamaModel::load(path_, {.repack = repack, .cancel = cancel_}));
+  }
+  return model;
+}
+
+Result<BaselineChoice> choose_baseline(LlamaModels& models, int threads,
+                                       std::span<const Token> tokens, const CancelToken* cancel,
+                                       const std::function<void(const std::string&)>& say) {
+  BaselineChoice best;
+  Seconds least{std::numeric_limits<double>::infinity(), std::numeric_limits<double>::infinity()};
+  const auto n = static_cast<double>(tokens.size());
+  for (const bool repack : {true, false}) {
+    HEED_ASSIGN(const auto model, models.get(repack));
+    for (const bool flash : {true, false}) {
+      for (const int ubatch : {512, 2048}) {
+        // A prompt of one graph is the same work under the larger limit.
+        if (ubatch > 512 && tokens.size() <= 512) continue;
+        LlamaOptions options;
+        options.flash = flash;
+        options.repack = repack;
+        options.ubatch = ubatch;
+        options.threads = threads;
+        options.cancel = cancel;
+        HEED_ASSIGN(const Seconds seconds, try_once(model, options, tokens));
+        if (say) {
+          say(fmt::format("llama.cpp with {}: {:.1f} tokens/s prompt, {:.1f} generated",
+                          describe(options), n / seconds.prefill, 1.0 / seconds.decode));
+        }
+        if (seconds.prefill < least.prefill) least.prefill = seconds.prefill, best.prefill = options;
+        if (seconds.decode < least.decode) least.decode = seconds.decode, best.decode = options;
+      }
+    }
+  }
+  for (const bool repack : {true, false}) {
+    if (best.prefill.repack != repack && best.decode.repack != repack) models.drop(repack);
+  }
+  return best;
+}
+
+Result<LlamaOptions> parse_baseline(const std::string& text) {
+  LlamaOptions options;
+  std::istringstream in(text);
+  for (std::string part; std::getline(in, part, ',');) {
+    const size_t equals = part.find('=');
+    const std::string key = part.substr(0, equals);
+    const std::string value = equals == std::string::npos ? "" : part.substr(equals + 1);
+    const bool is_switch = value == "on" || value == "off";
+    int number = 0;
+    const auto end = std::from_chars(value.data(), value.data() + value.size(), number);
+    const bool is_number = end.ec == std::errc() && end.ptr == value.data() + value.size();
+    if (key == "flash" && is_switch) {
+      options.flash = value == "on";
+    } else if (key == "repack" && is_switch) {
+      options.repack = value == "on";
+    } else if (key == "ubatch" && is_number && number >= 1 && number <= options.batch) {
+      options.ubatch = number;
+    } else {
+      return error(Code::kInvalidArgument, "baseline part '", part,
+                   "': flash=on|off, repack=on|off or ubatch=N with N from 1 to ", options.batch);
+    }
+  }
+  return options;
+}
+
+}  // namespace heed::eval

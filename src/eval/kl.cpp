@@ -1,0 +1,180 @@
+#include "eval/kl.h"
+
+#include <algorithm>
+#include <array>
+#include <memory>
+#include <optional>
+
+#include <nlohmann/json.hpp>
+
+#include "base/text.h"
+#include "eval/f32_copy.h"
+#include "eval/llama_baseline.h"
+#include "eval/paired_pass.h"
+#include "eval/file_hash.h"
+#include "model/sha256.h"
+
+namespace heed::eval {
+namespace {
+
+// Positions in the list of sources.
+enum Source : size_t { kHeed, kLlama, kLlamaPlain, kReference };
+
+void tell(const KlOptions& options, const std::string& what, double fraction) {
+  if (options.progress) options.progress(what, fraction);
+}
+
+// The models stay alive as long as the sources that use them.
+struct Passes {
+  std::shared_ptr<Model> model;
+  std::vector<std::unique_ptr<LogitSource>> sources;
+};
+
+Result<std::shared_ptr<Model>> load_model(const KlOptions& options, const std::string& path,
+                                          Weights weights, const char* what) {
+  ModelOptions load;
+  load.threads = options.threads;
+  load.weights = weights;
+  load.cancel = options.cancel;
+  load.progress = [&](double fraction) { tell(options, what, fraction); };
+  return Model::load(path, load);
+}
+
+EngineOptions f32_pages(EngineOptions engine) {
+  engine.k = engine.v = Format::kF32;
+  return engine;
+}
+
+Result<Passes> make_passes(const KlOptions& options, const std::string& path,
+                           const EngineOptions& engine) {
+  Passes passes;
+  HEED_ASSIGN(passes.model,
+              load_model(options, path, Weights::kAsStored, "loading the model into heed"));
+  HEED_ASSIGN(auto heed, make_heed_source(passes.model, engine, options.cancel));
+
+  tell(options, "loading the model into llama.cpp", 0);
+  HEED_ASSIGN(auto llama_model, LlamaModel::load(path, {.cancel = options.cancel}));
+  LlamaOptions llama;
+  llama.threads = passes.model->threads();
+  llama.context = options.context;
+  llama.batch = llama.ubatch = engine.chunk;
+  llama.cancel = options.cancel;
+  HEED_ASSIGN(auto flash, make_llama_source(llama_model, llama));
+  llama.flash = false;
+  llama.f32_kv = true;
+  HEED_ASSIGN(auto plain, make_llama_source(llama_model, llama));
+
+  HEED_ASSIGN(auto reference_model,
+              load_model(options, path, Weights::kF32, "loading the reference"));
+  HEED_ASSIGN(auto reference,
+              make_heed_source(std::move(reference_model), f32_pages(engine), options.cancel));
+  passes.sources.push_back(std::move(heed));
+  passes.sources.push_back(std::move(flash));
+  passes.sources.push_back(std::move(plain));
+  passes.sources.push_back(std::move(reference));
+  return passes;
+}
+
+KlReport describe_run(const KlOptions& options, const Model& model, const EngineOptions& engine) {
+  KlReport report;
+  report.model = options.model_label.empty() ? options.model : options.model_label;
+  report.text_sha256 = sha256_hex(options.text);
+  report.context = options.context;
+  report.linear = model.info().linear;
+  report.k_type = format_name(engine.k);
+  report.v_type = format_name(engine.v);
+  report.threads = model.threads();
+  report.weights_f32 = options.weights_f32;
+  LlamaOptions llama;
+  llama.ubatch = engine.chunk;
+  report.llama = describe(llama);
+  return report;
+}
+
+nlohmann::ordered_json stats_json(const PairStats& stats) {
+  return {{"mean_kl", stats.mean_kl()},
+          {"max_kl", stats.max_kl()},
+          {"kl_percentiles",
+           {{"p50", stats.kl_percentile(0.5)},
+            {"p90", stats.kl_percentile(0.9)},
+            {"p99", stats.kl_percentile(0.99)}}},
+          {"top1_agreement", stats.top1_agreement()},
+          {"max_abs_dlogit", stats.max_abs_dlogit()},
+          // Beyond the promised keys: each difference of the choices with its gap in llama.cpp's
+          // logits, so that near-ties can be told from errors.
+          {"top1_differences", stats.top1_gaps().size()},
+          {"top1_gaps", stats.top1_gaps()}};
+}
+
+}  // namespace
+
+Result<KlReport> run_kl(const KlOptions& options) {
+  if (options.context < 1) {
+    return error(Code::kOutOfRange, "a window of ", options.context, " tokens: at least 1");
+  }
+  tell(options, "hashing the model", 0);
+  HEED_ASSIGN(const std::string sha256, file_sha256(options.model, options.cancel));
+  HEED_ASSIGN(const Isa isa, choose_isa());
+
+  EngineOptions engine = options.engine;
+  engine.context = options.context;
+  std::optional<F32Copy> copy;
+  std::string path = options.model;
+  if (options.weights_f32) {
+    engine = f32_pages(engine);
+    F32Copy::Options making{.cancel = options.cancel, .progress = [&](double fraction) {
+                              tell(options, "writing the F32 copy", fraction);
+                            }};
+    HEED_ASSIGN(copy, F32Copy::make(options.model, making));
+    path = copy->path();
+  }
+  HEED_ASSIGN(const Passes passes, make_passes(options, path, engine));
+  const Model& model = *passes.model;
+  HEED_ASSIGN(const auto windows,
+              text_windows(model, options.text, options.context, options.windows));
+
+  std::array<Pair, 4> pairs{Pair{kLlama, kHeed, {}}, Pair{kLlama, kLlamaPlain, {}},
+                            Pair{kReference, kHeed, {}}, Pair{kReference, kLlama, {}}};
+  PassOptions pass;
+  pass.chunk = engine.chunk;
+  pass.threads = model.threads();
+  pass.cancel = options.cancel;
+  pass.progress = [&](int64_t done, int64_t total) {
+    tell(options, "comparing", static_cast<double>(done) / static_cast<double>(total));
+  };
+  HEED_TRY(run_pairs(passes.sources, pairs, windows, pass));
+
+  KlReport report = describe_run(options, model, engine);
+  report.file_sha256 = sha256;
+  report.isa = isa_name(isa);
+  report.windows = static_cast<int64_t>(windows.size());
+  report.heed = std::move(pairs[0].stats);
+  report.yardstick = std::move(pairs[1].stats);
+  report.tokens = report.heed.tokens();
+  report.ref_heed = pairs[2].stats.mean_kl();
+  report.ref_llama = pairs[3].stats.mean_kl();
+  return report;
+}
+
+nlohmann::ordered_json to_json(const KlReport& report) {
+  nlohmann::ordered_json json = {{"model", report.model},
+                                 {"file_sha256", report.file_sha256},
+                                 {"text_sha256", report.text_sha256},
+                                 {"context", report.context},
+                                 {"windows", report.windows},
+                                 {"tokens", report.tokens},
+                                 {"config",
+                                  {{"linear", report.linear},
+                                   {"k_type", report.k_type},
+                                   {"v_type", report.v_type},
+                                   {"isa", report.isa},
+                                   {"threads", report.threads},
+                                   {"weights", report.weights_f32 ? "f32" : "as stored"},
+                                   {"llama.cpp", report.llama}}}};
+  json.update(stats_json(report.heed));
+  json["kl_vs_ref"] = {{"heed", report.ref_heed}, {"llama.cpp", report.ref_llama}};
+  json["yardstick"] = stats_json(report.yardstick);
+  return json;
+}
+
+}  // namespace heed::eval

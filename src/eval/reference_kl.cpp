@@ -1,0 +1,130 @@
+#include "eval/reference_kl.h"
+
+#include <gguf.h>
+
+#include <algorithm>
+#include <memory>
+#include <vector>
+
+#include "base/text.h"
+#include "eval/file_hash.h"
+#include "eval/paired_pass.h"
+#include "eval/result_store.h"
+#include "heed/cpu.h"
+#include "model/sha256.h"
+
+namespace heed::eval {
+namespace {
+
+constexpr int64_t kWindow = 1024;  // tokens
+
+// Test models are marked by whoever writes them: a distribution over noise has no reference.
+bool has_random_weights(const std::string& path) {
+  gguf_context* file = gguf_init_from_file(path.c_str(), {.no_alloc = true, .ctx = nullptr});
+  if (file == nullptr) return false;  // loading it will say why
+  const int64_t key = gguf_find_key(file, "heed.random_weights");
+  const bool random =
+      key >= 0 && gguf_get_kv_type(file, key) == GGUF_TYPE_BOOL && gguf_get_val_bool(file, key);
+  gguf_free(file);
+  return random;
+}
+
+struct Keys {
+  std::string heed, llama;
+};
+
+Result<Keys> make_keys(const ReferenceKlJob& job, int threads) {
+  HEED_ASSIGN(const std::string file, file_sha256(job.path, job.cancel));
+  HEED_ASSIGN(const std::string revision, program_revision());
+  HEED_ASSIGN(const Isa isa, choose_isa());
+  const std::string common =
+      cat("kl_vs_ref ", file, " text ", sha256_hex(bench_text()), " window ", kWindow, " program ",
+          revision, " isa ", isa_name(isa), " threads ", threads);
+  Keys keys;
+  if (job.heed) {
+    keys.heed = cat(common, " heed ", format_name(job.heed->k), " ", format_name(job.heed->v),
+                    " chunk ", job.heed->chunk);
+  }
+  if (job.llama) keys.llama = cat(common, " llama.cpp ", describe(*job.llama));
+  return keys;
+}
+
+// Sources in this order: the reference, then heed and llama.cpp where they are missing.
+Status measure(const ReferenceKlJob& job, ReferenceKl& result) {
+  ModelOptions load;
+  load.threads = job.threads;
+  load.cancel = job.cancel;
+  EngineOptions engine = job.heed.value_or(EngineOptions{});
+  engine.context = kWindow;
+  engine.beyond_context = false;
+  EngineOptions exact = engine;
+  exact.k = exact.v = Format::kF32;
+  int chunk = engine.chunk;
+  std::vector<std::unique_ptr<LogitSource>> sources;
+  std::vector<Pair> pairs;
+  load.weights = Weights::kF32;
+  HEED_ASSIGN(auto reference_model, Model::load(job.path, load));
+  HEED_ASSIGN(const auto windows,
+              text_windows(*reference_model, std::string(bench_text()), kWindow, 1));
+  HEED_ASSIGN(sources.emplace_back(), make_heed_source(reference_model, exact, job.cancel));
+  if (job.heed && !result.heed) {
+    load.weights = Weights::kAsStored;
+    HEED_ASSIGN(auto model, Model::load(job.path, load));
+    HEED_ASSIGN(sources.emplace_back(), make_heed_source(std::move(model), engine, job.cancel));
+    pairs.push_back({0, sources.size() - 1, {}});
+  }
+  if (job.llama && !result.llama) {
+    LlamaOptions llama = *job.llama;
+    llama.context = kWindow;
+    llama.cancel = job.cancel;
+    // As many tokens a graph as in the timed run, as far as the window goes.
+    chunk = static_cast<int>(std::min<int64_t>(llama.ubatch, kWindow));
+    HEED_ASSIGN(auto model, LlamaModel::load(job.path, {llama.repack, job.cancel}));
+    HEED_ASSIGN(sources.emplace_back(), make_llama_source(std::move(model), llama));
+    pairs.push_back({0, sources.size() - 1, {}});
+  }
+  PassOptions pass;
+  pass.chunk = chunk;
+  pass.threads = reference_model->threads();
+  pass.cancel = job.cancel;
+  HEED_TRY(run_pairs(sources, pairs, windows, pass));
+  size_t next = 0;
+  if (job.heed && !result.heed) result.heed = pairs[next++].stats.mean_kl();
+  if (job.llama && !result.llama) result.llama = pairs[next++].stats.mean_kl();
+  return Status::ok();
+}
+
+void keep(const ReferenceKlJob& job, const std::string& key, const std::optional<double>& value) {
+  if (key.empty() || !value) return;
+  const Status status = keep_result(key, *value);
+  if (!status.is_ok() && job.say) job.say(cat("the result is not kept: ", status.message()));
+}
+
+}  // namespace
+
+Result<ReferenceKl> reference_kl(const ReferenceKlJob& job) {
+  ReferenceKl result;
+  if (has_random_weights(job.path)) {
+    result.why_not = "random weights";
+    return result;
+  }
+  HEED_ASSIGN(const ModelInfo info, Model::inspect(job.path));
+  if (info.trained_context < kWindow) {
+    result.why_not = cat("the model's context of ", info.trained_context,
+                         " is shorter than the window of ", kWindow);
+    return result;
+  }
+  HEED_ASSIGN(const Keys keys, make_keys(job, job.threads));
+  if (!job.refresh) {
+    if (job.heed) result.heed = kept_result(keys.heed);
+    if (job.llama) result.llama = kept_result(keys.llama);
+  }
+  if ((!job.heed || result.heed) && (!job.llama || result.llama)) return result;
+  if (job.say) job.say("measuring the KL to the reference (kept for the next run)");
+  HEED_TRY(measure(job, result));
+  keep(job, keys.heed, result.heed);
+  keep(job, keys.llama, result.llama);
+  return result;
+}
+
+}  // namespace heed::eval
