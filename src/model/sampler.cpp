@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "heed/engine.h"
 #include "llama.h"
+#include "model/sampler.h"
 
 namespace heed {
 namespace {
@@ -43,20 +44,6 @@ Status check_number(const char* name, float value, float low, float high) {
   return error(Code::kOutOfRange, name, " is ", value, "; it must be from ", low, " to ", high);
 }
 
-Status check(const SamplerOptions& o) {
-  HEED_TRY(check_number("temperature", o.temperature, -1e6f, 1e6f));
-  HEED_TRY(check_number("top-p", o.top_p, 0.0f, 1.0f));
-  HEED_TRY(check_number("min-p", o.min_p, 0.0f, 1.0f));
-  HEED_TRY(check_number("presence-penalty", o.presence_penalty, -100.0f, 100.0f));
-  HEED_TRY(check_number("frequency-penalty", o.frequency_penalty, -100.0f, 100.0f));
-  HEED_TRY(check_number("repeat-penalty", o.repeat_penalty, 1e-3f, 1e3f));
-  if (o.repeat_last_n < 0 || o.repeat_last_n > (1 << 24)) {
-    return error(Code::kOutOfRange, "repeat-last-n is ", o.repeat_last_n,
-                 "; it must be from 0 to ", 1 << 24);
-  }
-  return Status::ok();
-}
-
 llama_sampler* make_stage(const std::string& name, const SamplerOptions& o, int vocab) {
   if (name == "penalties") {
     return llama_sampler_init_penalties(vocab, o.repeat_last_n, o.repeat_penalty,
@@ -73,6 +60,21 @@ llama_sampler* make_stage(const std::string& name, const SamplerOptions& o, int 
 
 }  // namespace
 
+Status check_sampler(const SamplerOptions& o) {
+  HEED_TRY(check_number("temperature", o.temperature, -1e6f, 1e6f));
+  HEED_TRY(check_number("top-p", o.top_p, 0.0f, 1.0f));
+  HEED_TRY(check_number("min-p", o.min_p, 0.0f, 1.0f));
+  HEED_TRY(check_number("presence-penalty", o.presence_penalty, -100.0f, 100.0f));
+  HEED_TRY(check_number("frequency-penalty", o.frequency_penalty, -100.0f, 100.0f));
+  HEED_TRY(check_number("repeat-penalty", o.repeat_penalty, 1e-3f, 1e3f));
+  if (o.repeat_last_n < 0 || o.repeat_last_n > (1 << 24)) {
+    return error(Code::kOutOfRange, "repeat-last-n is ", o.repeat_last_n, "; it must be from 0 to ",
+                 1 << 24);
+  }
+  for (const std::string& name : o.samplers) HEED_TRY(canonical(name));
+  return Status::ok();
+}
+
 struct Sampler::Impl {
   llama_sampler* chain = nullptr;
   std::vector<llama_token_data> candidates;  // [vocab]
@@ -87,7 +89,7 @@ Sampler::~Sampler() = default;
 
 Result<std::unique_ptr<Sampler>> Sampler::create(const Model& model,
                                                  const SamplerOptions& options) {
-  HEED_TRY(check(options));
+  HEED_TRY(check_sampler(options));
   const int vocab = model.info().vocab;
   std::vector<std::string> names = options.samplers;
   if (names.empty()) names.assign(kChain.begin(), kChain.end());
@@ -118,10 +120,9 @@ Token Sampler::sample(std::span<const float> logits) {
   llama_token_data_array array{all.data(), all.size(), -1, false};
   llama_sampler_apply(impl_->chain, &array);
   // Logits that are all NaN leave nothing selected; the first token keeps the run defined.
-  const size_t chosen =
-      array.selected >= 0 && static_cast<size_t>(array.selected) < array.size
-          ? static_cast<size_t>(array.selected)
-          : 0;
+  const size_t chosen = array.selected >= 0 && static_cast<size_t>(array.selected) < array.size
+                            ? static_cast<size_t>(array.selected)
+                            : 0;
   const Token token = array.data[chosen].id;
   llama_sampler_accept(impl_->chain, token);
   return token;

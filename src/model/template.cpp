@@ -8,6 +8,7 @@
 #include "log.h"  // of llama.cpp's common code
 #include "model/library_log.h"
 #include "model/model_impl.h"
+#include "model/tokenizer.h"
 
 namespace heed {
 namespace {
@@ -33,11 +34,10 @@ common_chat_templates_inputs make_inputs(std::span<const ChatMessage> messages,
 
 }  // namespace
 
-Result<std::string> Model::apply_template(std::span<const ChatMessage> messages,
-                                          bool add_generation_prompt) const {
+Result<std::string> apply_template(const llama_model* model, std::span<const ChatMessage> messages,
+                                   bool add_generation_prompt) {
   route_library_logs();
   silence_common_log();
-  const llama_model* model = impl().vocab;
   // llama.cpp falls back to ChatML, which a base model never saw.
   if (model == nullptr || llama_model_chat_template(model, nullptr) == nullptr) {
     return Status(Code::kUnsupported,
@@ -55,6 +55,11 @@ Result<std::string> Model::apply_template(std::span<const ChatMessage> messages,
     return error(Code::kCorrupt, "the chat template of the model file failed: ", e.what(),
                  "; --raw runs without it");
   }
+}
+
+Result<std::string> Model::apply_template(std::span<const ChatMessage> messages,
+                                          bool add_generation_prompt) const {
+  return heed::apply_template(impl().vocab, messages, add_generation_prompt);
 }
 
 }  // namespace heed

@@ -69,8 +69,8 @@ Status check_special_tokens(const llama_vocab* vocab) {
 }
 
 // Null when the file has no vocabulary: llama.cpp's text functions would stop the process.
-const llama_vocab* text_vocabulary(const Model::Impl& impl) {
-  const llama_vocab* vocab = impl.vocab == nullptr ? nullptr : llama_model_get_vocab(impl.vocab);
+const llama_vocab* text_vocabulary(const llama_model* model) {
+  const llama_vocab* vocab = model == nullptr ? nullptr : llama_model_get_vocab(model);
   return vocab == nullptr || llama_vocab_type(vocab) == LLAMA_VOCAB_TYPE_NONE ? nullptr : vocab;
 }
 
@@ -119,9 +119,9 @@ Result<LlamaModelPtr> load_vocabulary(const std::string& path) {
   return model;
 }
 
-Result<std::vector<Token>> Model::tokenize(std::string_view text, bool add_special,
-                                           bool parse_special) const {
-  const llama_vocab* vocab = text_vocabulary(impl());
+Result<std::vector<Token>> tokenize(const llama_model* vocabulary, std::string_view text,
+                                    bool add_special, bool parse_special) {
+  const llama_vocab* vocab = text_vocabulary(vocabulary);
   if (vocab == nullptr) {
     return Status(Code::kUnsupported, "this model file has no tokenizer; only tokens can be fed");
   }
@@ -131,9 +131,9 @@ Result<std::vector<Token>> Model::tokenize(std::string_view text, bool add_speci
   }
   std::vector<Token> tokens(text.size() + 16);
   try {
-    const int32_t n = llama_tokenize(vocab, text.data(), static_cast<int32_t>(text.size()),
-                                     tokens.data(), static_cast<int32_t>(tokens.size()),
-                                     add_special, parse_special);
+    const int32_t n =
+        llama_tokenize(vocab, text.data(), static_cast<int32_t>(text.size()), tokens.data(),
+                       static_cast<int32_t>(tokens.size()), add_special, parse_special);
     if (n < 0) {
       return error(Code::kInternal, "tokenising ", text.size(), " bytes needs ",
                    -static_cast<int64_t>(n), " tokens, more than one a byte");
@@ -145,8 +145,13 @@ Result<std::vector<Token>> Model::tokenize(std::string_view text, bool add_speci
   return tokens;
 }
 
+Result<std::vector<Token>> Model::tokenize(std::string_view text, bool add_special,
+                                           bool parse_special) const {
+  return heed::tokenize(impl().vocab, text, add_special, parse_special);
+}
+
 std::string Model::piece(Token token) const {
-  const llama_vocab* vocab = text_vocabulary(impl());
+  const llama_vocab* vocab = text_vocabulary(impl().vocab);
   if (vocab == nullptr || token < 0 || token >= llama_vocab_n_tokens(vocab)) return {};
   std::string text(32, '\0');
   try {
@@ -162,7 +167,7 @@ std::string Model::piece(Token token) const {
 }
 
 bool Model::is_end(Token token) const {
-  const llama_vocab* vocab = text_vocabulary(impl());
+  const llama_vocab* vocab = text_vocabulary(impl().vocab);
   return vocab != nullptr && token >= 0 && token < llama_vocab_n_tokens(vocab) &&
          llama_vocab_is_eog(vocab, token);
 }

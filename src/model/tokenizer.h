@@ -2,8 +2,12 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <string>
+#include <string_view>
+#include <vector>
 
+#include "heed/engine.h"
 #include "heed/status.h"
 
 struct gguf_context;
@@ -23,5 +27,12 @@ Status check_vocabulary(const gguf_context* file);
 
 // The file behind a `vocab_only` llama_model, after check_vocabulary. Never null when ok.
 Result<LlamaModelPtr> load_vocabulary(const std::string& path);
+
+// What Model::tokenize and Model::apply_template do, for a vocabulary without weights.
+Result<std::vector<Token>> tokenize(const llama_model* vocabulary, std::string_view text,
+                                    bool add_special, bool parse_special);
+Result<std::string> apply_template(const llama_model* vocabulary,
+                                   std::span<const ChatMessage> messages,
+                                   bool add_generation_prompt);
 
 }  // namespace heed

@@ -1,0 +1,115 @@
+// `heed VERB ...`: choosing the verb, --version, help and shell completion.
+#include <fmt/format.h>
+
+#include <cstdio>
+
+#include "base/nearest.h"
+#include "cli/parse.h"
+#include "cli/terminal.h"
+
+namespace heed::cli {
+namespace {
+
+void print_help(std::FILE* to) {
+  fmt::print(to,
+             "heed runs attention: on a model file, on an ordinary CPU, and says what it cost.\n\n"
+             "Usage: heed VERB [OPTIONS]\n\nVerbs:\n");
+  for (const auto& verb : all_verbs())
+    fmt::print(to, "  {:<8} {}\n", verb->name(), verb->summary());
+  fmt::print(to,
+             "\n  help VERB            options and examples of a verb\n"
+             "  --version            version\n"
+             "  --completion-bash    a script for bash: source <(heed --completion-bash)\n\n"
+             "Every option is also an environment variable: --top-k is HEED_TOP_K.\n"
+             "HEED_HOME is where models live, HEED_ISA forces an instruction set.\n\n"
+             "Examples:\n"
+             "  heed run smollm2:135m \"Why is the sky blue?\"\n"
+             "  heed run smollm2:135m -f report.txt -p \"Who signed the contract?\"\n");
+}
+
+std::vector<std::string> verb_names() {
+  std::vector<std::string> names;
+  for (const auto& verb : all_verbs()) names.emplace_back(verb->name());
+  names.insert(names.end(), {"help", "--version", "--help", "--completion-bash"});
+  return names;
+}
+
+void print_completion() {
+  std::string cases, verbs;
+  for (const auto& verb : all_verbs()) {
+    CLI::App app;
+    verb->options(app);
+    std::string words;
+    for (const std::string& word : spellings(app)) words += (words.empty() ? "" : " ") + word;
+    cases += fmt::format("    {}) words=\"{}\" ;;\n", verb->name(), words);
+    verbs += (verbs.empty() ? "" : " ") + std::string(verb->name());
+  }
+  fmt::print(
+      "_heed() {{\n"
+      "  local word=\"${{COMP_WORDS[COMP_CWORD]}}\" words=\"\"\n"
+      "  if [ \"$COMP_CWORD\" -eq 1 ]; then\n"
+      "    COMPREPLY=($(compgen -W \"{} help --version --help\" -- \"$word\"))\n"
+      "    return\n"
+      "  fi\n"
+      "  case \"${{COMP_WORDS[1]}}\" in\n{}  esac\n"
+      "  case \"$word\" in\n"
+      "    -*) COMPREPLY=($(compgen -W \"$words\" -- \"$word\")) ;;\n"
+      "    *) COMPREPLY=($(compgen -f -- \"$word\")) ;;\n"
+      "  esac\n"
+      "}}\n"
+      "complete -F _heed heed\n",
+      verbs, cases);
+}
+
+int run_verb(const std::string& name, std::vector<std::string> arguments) {
+  for (auto& verb : all_verbs()) {
+    if (name != verb->name()) continue;
+    CLI::App app;
+    if (const auto code = parse(*verb, app, std::move(arguments))) return *code;
+    return verb->run();
+  }
+  const std::string near = nearest_name(name, verb_names());
+  return usage_error("", fmt::format("unknown verb '{}'{}", name,
+                                     near.empty() ? "" : "; did you mean '" + near + "'?"));
+}
+
+}  // namespace
+
+std::vector<std::unique_ptr<Verb>> all_verbs() {
+  std::vector<std::unique_ptr<Verb>> verbs;
+  verbs.push_back(make_run());
+  verbs.push_back(make_pull());
+  verbs.push_back(make_ls());
+  verbs.push_back(make_rm());
+  return verbs;
+}
+
+int main_with(const std::vector<std::string>& arguments, const char* version) {
+  if (arguments.empty()) {
+    print_help(stderr);
+    return kUsage;
+  }
+  const std::string& first = arguments.front();
+  std::vector<std::string> rest(arguments.begin() + 1, arguments.end());
+  if (first == "--version" || first == "version") {
+    fmt::print("heed {}\n", version);
+    return kDone;
+  }
+  if (first == "--completion-bash") {
+    print_completion();
+    return kDone;
+  }
+  if (first == "help" || first == "--help" || first == "-h") {
+    if (!rest.empty()) return run_verb(rest.front(), {"--help"});
+    print_help(stdout);
+    return kDone;
+  }
+  if (first[0] == '-') {
+    return usage_error(
+        "",
+        fmt::format("'{}' stands where a verb belongs; did you mean 'heed run {}'?", first, first));
+  }
+  return run_verb(first, std::move(rest));
+}
+
+}  // namespace heed::cli

@@ -1,0 +1,40 @@
+#include "cli/model_source.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+
+#include "cli/interrupt.h"
+#include "cli/pull_line.h"
+#include "model/pull.h"
+
+namespace heed::cli {
+
+Result<std::string> model_path(const std::string& name, bool offline, ProgressLine::Mode progress) {
+  PullLine line(progress);
+  PullOptions options;
+  options.offline = offline;
+  options.cancel = &interrupt_token();
+  options.progress = [&line](const PullProgress& p) { line.show(p); };
+  return ensure_model(name, options);
+}
+
+Result<std::shared_ptr<Model>> open_model(const std::string& path, const ModelOptions& options,
+                                          ProgressLine::Mode progress) {
+  ProgressLine line(progress);
+  ModelOptions with = options;
+  with.cancel = &interrupt_token();
+  with.progress = [&line](double fraction) {
+    line.show(fmt::format("loading {:3.0f} %", 100 * fraction));
+  };
+  return Model::load(path, with);
+}
+
+std::string model_title(const ModelInfo& info) {
+  const size_t slash = info.path.rfind('/');
+  const std::string file = slash == std::string::npos ? info.path : info.path.substr(slash + 1);
+  const std::string& name = info.name.empty() ? file : info.name;
+  return printable(fmt::format("{} ({}, {})", name, info.architecture, info.file_type));
+}
+
+}  // namespace heed::cli

@@ -1,0 +1,70 @@
+#include "cli/run_compare.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+
+#include "base/utf8.h"
+#include "cli/interrupt.h"
+#include "eval/llama_baseline.h"
+
+namespace heed::cli {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_between(Clock::time_point a, Clock::time_point b) {
+  return std::chrono::duration<double>(b - a).count();
+}
+
+Status answer(eval::LlamaBaseline& llama, const Model& model, Sampler& sampler,
+              const RunOptions& options, EngineRun& out, Clock::time_point start) {
+  Utf8Assembler assembler;
+  const int64_t limit = options.predict < 0 ? INT64_MAX : options.predict;
+  Clock::time_point first = start;
+  while (out.generated < limit && llama.length() < llama.options().context) {
+    HEED_ASSIGN(const std::span<const float> logits, llama.logits());
+    const Token token = sampler.sample(logits);
+    if (out.generated == 0) {
+      first = Clock::now();
+      out.first_token_s = seconds_between(start, first);
+    }
+    if (!options.ignore_eos && model.is_end(token)) break;
+    ++out.generated;
+    out.text += assembler.push(model.piece(token));
+    if (out.generated < limit) HEED_TRY(llama.decode(token));
+  }
+  out.decode_s = seconds_between(first, Clock::now());
+  out.text += assembler.finish();
+  return Status::ok();
+}
+
+}  // namespace
+
+Result<EngineRun> run_llama(const Model& model, std::span<const Token> prompt,
+                            const RunOptions& options, int threads, ProgressLine::Mode progress) {
+  ProgressLine line(progress);
+  line.show("llama.cpp on the same prompt");
+  eval::LlamaOptions llama_options;
+  llama_options.threads = threads;
+  llama_options.ubatch = options.engine.chunk;
+  llama_options.context = options.engine.context;
+  llama_options.cancel = &interrupt_token();
+  HEED_ASSIGN(auto llama, eval::LlamaBaseline::load(model.info().path, llama_options));
+  HEED_ASSIGN(auto sampler, Sampler::create(model, options.sampler));
+  for (const Token token : prompt) sampler->accept(token);
+
+  EngineRun out;
+  out.engine = "llama.cpp";
+  out.config = fmt::format("{}, {} threads", eval::describe(llama_options), threads);
+  out.prompt_tokens = static_cast<int64_t>(prompt.size());
+  const Clock::time_point start = Clock::now();
+  HEED_TRY(llama->prefill(prompt));
+  out.prompt_s = seconds_between(start, Clock::now());
+  HEED_TRY(answer(*llama, model, *sampler, options, out, start));
+  out.kv_bytes = llama->kv_bytes();
+  if (!options.expect.empty()) out.correct = out.text.find(options.expect) != std::string::npos;
+  return out;
+}
+
+}  // namespace heed::cli

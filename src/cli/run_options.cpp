@@ -1,0 +1,152 @@
+#include "cli/run_options.h"
+
+#include "base/nearest.h"
+#include "base/text.h"
+#include "cli/parse.h"
+#include "model/sampler.h"
+
+namespace heed::cli {
+namespace {
+
+void bind_prompt(CLI::App& app, RunOptions& o) {
+  app.add_option("MODEL_AND_PROMPT", o.positional,
+                 "Model and prompt, as with -m and -p; quote the prompt")
+      ->expected(0, 2);
+  add(app, "-m,--model", o.model, "GGUF file, or short name (heed ls); pulled when missing");
+  add(app, "-p,--prompt", o.prompt.text,
+      "Prompt; behind a document from -f or stdin, the question");
+  add(app, "-f,--file", o.prompt.file, "Document to read; - is stdin");
+  add(app, "--system", o.system, "System message (-sys)");
+  add_flag(app, "--raw,--no-template", o.raw, "Feed the text as it is, without the chat template");
+  app.add_flag("-e,--escape,!--no-escape", o.prompt.escapes,
+               "Read \\n, \\t, \\\\ and so on in -p (default)");
+}
+
+void bind_engine(CLI::App& app, RunOptions& o) {
+  add(app, "-n,--predict", o.predict, "Tokens to generate; -1: until the end or the context")
+      ->check(CLI::Range(int64_t{-1}, int64_t{1} << 31))
+      ->capture_default_str();
+  add(app, "-c,--ctx-size", o.context, "Positions a sequence may reach; 0: the trained context")
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 31))
+      ->capture_default_str();
+  add(app, "-b,--batch-size", o.batch, "Limits -ub, as in llama.cpp")
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
+  add(app, "--ubatch-size", o.ubatch, "Prompt tokens a step (-ub)")
+      ->check(CLI::Range(1, 1 << 16))
+      ->capture_default_str();
+  add(app, "-t,--threads", o.threads, "Threads; 0: the cores this process may use")
+      ->check(CLI::Range(0, 1024))
+      ->capture_default_str();
+  add(app, "--cache-type-k", o.k_type, "Format of keys (-ctk)")
+      ->check(one_of({"f32", "f16", "bf16"}))
+      ->capture_default_str();
+  add(app, "--cache-type-v", o.v_type, "Format of values (-ctv)")
+      ->check(one_of({"f32", "f16", "bf16"}))
+      ->capture_default_str();
+  add(app, "--flash-attn", o.flash,
+      "Accepted for llama.cpp's sake (-fa): attention is always fused")
+      ->check(one_of({"on", "off", "auto", "1", "0", "true", "false"}))
+      ->capture_default_str();
+  add_flag(app, "--offline", o.offline, "Do not download");
+}
+
+void bind_sampling(CLI::App& app, RunOptions& o) {
+  add(app, "-s,--seed", o.seed, "Seed of sampling; -1: from the clock")
+      ->check(CLI::Range(int64_t{-1}, int64_t{UINT32_MAX}))
+      ->capture_default_str();
+  add(app, "--temp,--temperature", o.sampler.temperature, "0 takes the most likely token")
+      ->capture_default_str();
+  add(app, "--top-k", o.sampler.top_k, "Keep the k most likely; 0 keeps all")
+      ->capture_default_str();
+  add(app, "--top-p", o.sampler.top_p, "Keep the likely ones that sum to p; 1 keeps all")
+      ->capture_default_str();
+  add(app, "--min-p", o.sampler.min_p, "Drop what is less likely than p times the best")
+      ->capture_default_str();
+  add(app, "--repeat-penalty", o.sampler.repeat_penalty, "Divide repeated logits; 1 is off")
+      ->capture_default_str();
+  add(app, "--repeat-last-n", o.sampler.repeat_last_n, "Tokens that penalties look back")
+      ->capture_default_str();
+  add(app, "--presence-penalty", o.sampler.presence_penalty, "0 is off")->capture_default_str();
+  add(app, "--frequency-penalty", o.sampler.frequency_penalty, "0 is off")->capture_default_str();
+  add(app, "--samplers", o.samplers, "Chain in order, separated by ; (default: llama.cpp's)");
+  add_flag(app, "--ignore-eos", o.ignore_eos, "Go on behind an end token");
+}
+
+void bind_output(CLI::App& app, RunOptions& o) {
+  add(app, "-o,--output", o.output, "Form of the result")
+      ->check(one_of({"text", "json"}))
+      ->capture_default_str();
+  add_flag(app, "-q,--quiet", o.quiet, "Nothing but the answer and errors");
+  add_flag(app, "--progress", o.progress, "Progress even when stderr is no terminal");
+  add_flag(app, "-v,--verbose", o.verbose, "Say what was chosen: files, memory, settings");
+  add(app, "--compare", o.compare, "Run this engine on the same prompt too, and print both")
+      ->check(one_of({"llama.cpp"}));
+  add(app, "--expect", o.expect, "With --compare: text that a correct answer contains");
+}
+
+std::vector<std::string> split(const std::string& text) {
+  std::vector<std::string> parts(1);
+  for (const char c : text) {
+    if (c == ';' || c == ',') {
+      parts.emplace_back();
+    } else {
+      parts.back() += c;
+    }
+  }
+  std::erase(parts, "");
+  return parts;
+}
+
+}  // namespace
+
+void RunOptions::bind(CLI::App& app) {
+  bind_prompt(app, *this);
+  bind_engine(app, *this);
+  bind_sampling(app, *this);
+  bind_output(app, *this);
+}
+
+Status RunOptions::settle() {
+  size_t next = 0;
+  if (model.empty() && next < positional.size()) model = positional[next++];
+  prompt.has_text = !prompt.text.empty();
+  if (next < positional.size()) {
+    if (prompt.has_text) {
+      return error(Code::kInvalidArgument, "'", positional[next],
+                   "' and -p are both prompts; give one (and quote it)");
+    }
+    prompt.text = positional[next++];
+    prompt.has_text = true;
+  }
+  if (next < positional.size()) {
+    return error(Code::kInvalidArgument, "unexpected argument '", positional[next], "'");
+  }
+  if (model.empty()) {
+    return Status(Code::kInvalidArgument,
+                  "no model; give a GGUF file or a short name (heed ls), for example smollm2:135m");
+  }
+  if (flash == "off" || flash == "0" || flash == "false") {
+    return error(
+        Code::kInvalidArgument, "--flash-attn ", flash,
+        ": heed has no other attention; fused attention with f32 pages (-ctk f32 -ctv f32) "
+        "is the exact one");
+  }
+  if (!expect.empty() && compare.empty()) {
+    return Status(Code::kInvalidArgument, "--expect needs --compare llama.cpp");
+  }
+  HEED_ASSIGN(engine.k, parse_format(k_type));
+  HEED_ASSIGN(engine.v, parse_format(v_type));
+  engine.chunk = std::min(batch, ubatch);
+  engine.context = context;
+  sampler.seed = seed < 0 ? UINT32_MAX : static_cast<uint32_t>(seed);
+  sampler.samplers = split(samplers);
+  return check_sampler(sampler);
+}
+
+ProgressLine::Mode RunOptions::progress_mode() const {
+  if (quiet) return ProgressLine::Mode::kOff;
+  return progress ? ProgressLine::Mode::kAlways : ProgressLine::Mode::kOnTerminal;
+}
+
+}  // namespace heed::cli

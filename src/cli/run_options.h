@@ -1,0 +1,48 @@
+// The options of `heed run`, checked and in the library's terms.
+#pragma once
+
+#include <string>
+
+#include "cli/prompt.h"
+#include "cli/terminal.h"
+#include "heed/engine.h"
+
+namespace CLI {
+class App;
+}
+
+namespace heed::cli {
+
+struct RunOptions {
+  // As typed.
+  std::string model;
+  std::vector<std::string> positional;
+  PromptSource prompt;
+  std::string system;
+  std::string samplers;
+  std::string k_type = "bf16", v_type = "bf16";
+  std::string flash = "on";
+  std::string output = "text";
+  std::string compare;
+  std::string expect;
+  int64_t seed = -1;
+  int64_t context = 0;
+  int64_t predict = -1;
+  int batch = 2048, ubatch = 512;
+  int threads = 0;
+  bool raw = false, ignore_eos = false, quiet = false, progress = false, verbose = false;
+  bool offline = false;
+
+  SamplerOptions sampler;
+  EngineOptions engine;
+
+  // Adds the options to `app`.
+  void bind(CLI::App& app);
+  // Sorts out positionals and fills `sampler` and `engine`. The error is a usage error.
+  Status settle();
+
+  bool json() const { return output == "json"; }
+  ProgressLine::Mode progress_mode() const;
+};
+
+}  // namespace heed::cli

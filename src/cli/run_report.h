@@ -1,0 +1,48 @@
+// What `heed run` prints when the answer is done: the table on stderr, the JSON object on stdout.
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cli/run_options.h"
+#include "heed/engine.h"
+
+namespace heed::cli {
+
+// The figures of one engine on one prompt.
+struct EngineRun {
+  std::string engine;  // "heed", "llama.cpp"
+  std::string config;  // one line: formats, threads, chunk
+  std::string text;
+  int64_t prompt_tokens = 0, generated = 0;
+  double prompt_s = 0, first_token_s = 0, decode_s = 0;
+  uint64_t kv_bytes = 0;
+  std::optional<bool> correct;  // with --expect
+
+  double prompt_rate() const;  // tokens a second
+  double decode_rate() const;  // of the tokens behind the first
+};
+
+struct RunResult {
+  ModelInfo model;
+  Generation generation;
+  Report report;
+  MemoryPlan plan;
+  EngineOptions engine;
+  bool templated = false;
+  int threads = 0;
+  uint32_t seed = 0;
+  double load_s = 0;
+  std::optional<EngineRun> peer;
+  std::optional<bool> correct;
+
+  EngineRun run() const;
+};
+
+void print_timings(const RunResult& result);
+void print_comparison(const EngineRun& peer, const EngineRun& own);
+nlohmann::ordered_json to_json(const RunResult& result);
+
+}  // namespace heed::cli

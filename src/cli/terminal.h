@@ -1,0 +1,53 @@
+// What the person sees: notes and progress on stderr, results on stdout.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include <nlohmann/json_fwd.hpp>
+
+#include "heed/status.h"
+
+namespace heed::cli {
+
+bool is_terminal(int fd);
+// A terminal, and NO_COLOR is not set to anything.
+bool use_color(int fd);
+
+// Foreign text that cannot steer a terminal: control characters as \x1b, newlines and tabs kept,
+// bytes that are not UTF-8 as U+FFFD.
+std::string printable(std::string_view text);
+
+// "heed: text" on stderr.
+void note(std::string_view text);
+// The same as an error; returns the exit code for it.
+int fail(const Status& status);
+int usage_error(std::string_view verb, std::string_view message);
+
+// One JSON value and a newline on stdout; strings that are not UTF-8 are repaired.
+void print_json(const nlohmann::ordered_json& value);
+
+// "93.8 MiB", "2.1 s", "4m10s".
+std::string bytes_text(uint64_t bytes);
+std::string seconds_text(double seconds);
+
+// A line that is rewritten in place on a terminal; elsewhere, when forced, at most a line a second.
+class ProgressLine {
+ public:
+  enum class Mode { kOff, kOnTerminal, kAlways };
+  explicit ProgressLine(Mode mode);
+  ~ProgressLine() { clear(); }
+  void show(const std::string& text);
+  void clear();
+  bool enabled() const { return in_place_ || lines_; }
+
+ private:
+  bool in_place_ = false;
+  bool lines_ = false;
+  size_t width_ = 0;  // characters on the screen now
+  std::chrono::steady_clock::time_point last_{};
+};
+
+}  // namespace heed::cli
