@@ -88,8 +88,8 @@ class PagePool {
     int shift = 0;  // pages per arena = 1 << shift
     uint32_t mask = 0;
     std::vector<Arena> arenas;
-    uint32_t lowest_free =
-        0;  // no arena below has a free page; low ones first lets high ones empty
+    // No arena below has a free page. Taking from the lowest first lets the high ones empty.
+    uint32_t lowest_free = 0;
     uint64_t used = 0, free = 0, slots = 0;
     uint32_t empty_arenas = 0;
   };
