@@ -1,6 +1,7 @@
 // Storage formats of keys and values, and the page they live in.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string_view>
 
@@ -18,6 +19,9 @@ inline constexpr int kFormatCount = 3;
 
 const char* format_name(Format format);  // "f32", "f16", "bf16"
 Result<Format> parse_format(std::string_view name);
+
+// Bytes that one row of d values occupies in this format, without padding of its page.
+size_t row_bytes(Format format, int d);
 
 // Limits of head sizes: even, from 2 to this.
 inline constexpr int kMaxHeadSize = 576;

@@ -21,7 +21,7 @@ uint64_t Store::Impl::live_bytes() const {
   uint64_t bytes = 0;
   if (lists_with_live == 0) {
     for (int c = 0; c < pool.classes(); ++c) {
-      bytes += pool.committed_slots(c) * pool.page_bytes(c) / kPageTokens;
+      bytes += pool.committed_slots(c) * pool.entry_bytes(c);
     }
     return bytes;
   }
@@ -36,7 +36,7 @@ uint64_t Store::Impl::live_bytes() const {
     }
   }
   for (const auto& [page, mask] : readable) {
-    bytes += std::popcount(mask) * pool.page_bytes(kv::page_class(page)) / kPageTokens;
+    bytes += std::popcount(mask) * pool.entry_bytes(kv::page_class(page));
   }
   return bytes;
 }
@@ -62,8 +62,7 @@ StoreBytes Store::bytes(SeqId seq) const {
     out.committed += list.overhead() + held * impl_->page_cost(size_class);
     out.pages += held;
     for (size_t p = 0; p < list.pages.size(); ++p) {
-      out.live +=
-          std::popcount(live_mask(list, p)) * impl_->pool.page_bytes(size_class) / kPageTokens;
+      out.live += std::popcount(live_mask(list, p)) * impl_->pool.entry_bytes(size_class);
     }
   }
   return out;

@@ -21,4 +21,8 @@ Result<Format> parse_format(std::string_view name) {
                "': heed knows f32, f16 and bf16");
 }
 
+size_t row_bytes(Format format, int d) {
+  return static_cast<size_t>(d) * (format == Format::kF32 ? 4 : 2);
+}
+
 }  // namespace heed

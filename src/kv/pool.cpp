@@ -16,11 +16,12 @@ PagePool::~PagePool() {
   }
 }
 
-int PagePool::add_class(size_t k_bytes, size_t v_bytes) {
+int PagePool::add_class(size_t k_bytes, size_t v_bytes, size_t entry_bytes) {
   const size_t page_bytes = (k_bytes + v_bytes + 63) / 64 * 64;
   const size_t v_offset = v_bytes > 0 ? k_bytes : 0;
   Class c;
   c.page_bytes = page_bytes;
+  c.entry_bytes = entry_bytes;
   c.v_offset = v_offset;
   while (bytes_of_arena(c) < source_->arena_bytes()) ++c.shift;
   c.mask = (uint32_t{1} << c.shift) - 1;

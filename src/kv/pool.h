@@ -39,10 +39,12 @@ class PagePool {
   PagePool& operator=(const PagePool&) = delete;
 
   // Adds a size class; K lies at the start of a page, V `k_bytes` behind (V empty: it aliases K).
-  // The caller keeps the number of classes at or below kMaxClasses.
-  int add_class(size_t k_bytes, size_t v_bytes);
+  // `entry_bytes` is what one slot stores, without the page's padding. The caller keeps the number
+  // of classes at or below kMaxClasses.
+  int add_class(size_t k_bytes, size_t v_bytes, size_t entry_bytes);
   int classes() const { return static_cast<int>(classes_.size()); }
   size_t page_bytes(int size_class) const { return classes_[size_class].page_bytes; }
+  size_t entry_bytes(int size_class) const { return classes_[size_class].entry_bytes; }
 
   // Makes sure that the next n calls of take(size_class) succeed; false, with nothing taken, when
   // the system gives no memory or the class has no more handles.
@@ -84,6 +86,7 @@ class PagePool {
   };
   struct Class {
     size_t page_bytes = 0;  // multiple of 64
+    size_t entry_bytes = 0;
     size_t v_offset = 0;
     int shift = 0;  // pages per arena = 1 << shift
     uint32_t mask = 0;

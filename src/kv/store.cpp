@@ -88,8 +88,12 @@ Status Store::Impl::add_layer(size_t l) {
     return error(Code::kOutOfRange, "layer ", l, ": a store holds at most ", kv::kMaxClasses,
                  " different page shapes");
   } else {
-    info.size_class = pool.add_class(info.k_ops->k_bytes(shape.dk),
-                                     shape.v_aliases_k ? 0 : info.v_ops->v_bytes(shape.dv));
+    size_t v_bytes = 0, entry = row_bytes(shape.k, shape.dk);
+    if (!shape.v_aliases_k) {
+      v_bytes = info.v_ops->v_bytes(shape.dv);
+      entry += row_bytes(shape.v, shape.dv);
+    }
+    info.size_class = pool.add_class(info.k_ops->k_bytes(shape.dk), v_bytes, entry);
   }
   layers.push_back(info);
   layer_of_list.insert(layer_of_list.end(), shape.kv_heads, static_cast<int>(l));

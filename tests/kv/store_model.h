@@ -166,7 +166,9 @@ class StoreModel {
   uint64_t page_bytes() const {
     uint64_t per_page = 0;
     for (const LayerShape& l : desc_.layers) {
-      per_page += l.kv_heads * (entry_bytes(l) * kPageTokens + 8);
+      const size_t k = kernels::format_ops(desc_.isa, l.k).k_bytes(l.dk);
+      const size_t v = l.v_aliases_k ? 0 : kernels::format_ops(desc_.isa, l.v).v_bytes(l.dv);
+      per_page += l.kv_heads * (k + v + 8);
     }
     return distinct_pages() * per_page;
   }
