@@ -63,15 +63,27 @@ if(HEED_TESTS AND Python3_Interpreter_FOUND)
 endif()
 
 # Sanitizers put symbols of their own into every object, so the check reads plain builds only.
-if(HEED_TESTS AND HEED_ISA_TARGETS AND NOT HEED_SANITIZE AND CMAKE_NM)
+function(heed_symbol_test name)
   set(objects "")
-  foreach(target IN LISTS HEED_ISA_TARGETS)
+  foreach(target IN LISTS ARGN)
     list(APPEND objects "$<TARGET_OBJECTS:${target}>")
   endforeach()
-  add_test(NAME isa_objects_define_only_their_namespace
+  add_test(NAME ${name}
     COMMAND "${CMAKE_COMMAND}" "-DNM=${CMAKE_NM}" "-DOBJECTS=${objects}"
       -P "${PROJECT_SOURCE_DIR}/cmake/check_isa_symbols.cmake")
-  set_tests_properties(isa_objects_define_only_their_namespace PROPERTIES LABELS quick TIMEOUT 60)
+  set_tests_properties(${name} PROPERTIES LABELS quick TIMEOUT 60)
+endfunction()
+if(HEED_TESTS AND CMAKE_NM AND NOT HEED_SANITIZE)
+  if(HEED_ISA_TARGETS)
+    heed_symbol_test(isa_objects_define_only_their_namespace ${HEED_ISA_TARGETS})
+  endif()
+  # The check itself must see a fault, or its silence means nothing.
+  add_library(heed_isa_with_faults OBJECT
+    "${PROJECT_SOURCE_DIR}/tests/support/isa_symbols/isa_avx512.cpp")
+  target_compile_options(heed_isa_with_faults PRIVATE -O0)
+  heed_symbol_test(isa_symbol_check_sees_faults heed_isa_with_faults)
+  set_tests_properties(isa_symbol_check_sees_faults PROPERTIES PASS_REGULAR_EXPRESSION
+    "global symbol outside its namespace: outside_the_namespace.*weak symbol int heed::avx512::weak")
 endif()
 
 # A fuzz target reads bytes only, so each may use the whole library that it can link.
