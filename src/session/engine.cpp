@@ -1,0 +1,193 @@
+#include "heed/engine.h"
+
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <new>
+
+#include "base/text.h"
+#include "model/weights.h"
+#include "session/engine_impl.h"
+
+namespace heed {
+namespace {
+
+Status check_options(const Model& model, const EngineOptions& o) {
+  if (o.chunk < 1 || o.chunk > 8192) {
+    return error(Code::kOutOfRange, "chunk is ", o.chunk, " tokens, must be 1 to 8192");
+  }
+  if (o.max_sequences < 1 || o.max_sequences > 1024) {
+    return error(Code::kOutOfRange, "max_sequences is ", o.max_sequences, ", must be 1 to 1024");
+  }
+  const int64_t trained = model.info().trained_context;
+  if (o.context < 0 || o.context > limits::kContext) {
+    return error(Code::kOutOfRange, "the context is ", o.context, " positions, must be 0 (the ",
+                 trained, " of the model's training) to ", limits::kContext);
+  }
+  if (o.context > trained && !o.beyond_context) {
+    return error(Code::kOutOfRange, "the context is ", o.context, " positions, but the model was ",
+                 "trained for ", trained, "; ask for at most that many");
+  }
+  return Status::ok();
+}
+
+StoreDesc describe_store(const Hyperparameters& hyper, const EngineOptions& options, Isa isa) {
+  StoreDesc desc;
+  desc.isa = isa;
+  desc.max_bytes = options.max_kv_bytes;
+  for (const LayerHyper& layer : hyper.layer) {
+    LayerShape shape;
+    shape.kv_heads = layer.kv_heads;
+    shape.dk = hyper.dk;
+    shape.dv = hyper.dv;
+    shape.k = options.k;
+    shape.v = options.v;
+    desc.layers.push_back(shape);
+  }
+  return desc;
+}
+
+uint64_t peak_resident_bytes() {
+  struct rusage usage {};
+  ::getrusage(RUSAGE_SELF, &usage);
+  return static_cast<uint64_t>(usage.ru_maxrss) * 1024;  // Linux counts KiB
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Engine::Impl>> Engine::Impl::create(std::shared_ptr<Model> model,
+                                                           const EngineOptions& options) {
+  if (!model) return Status(Code::kInvalidArgument, "an engine needs a model");
+  HEED_TRY(check_options(*model, options));
+  HEED_ASSIGN(const Isa isa, choose_isa());
+  auto impl = std::make_unique<Impl>();
+  impl->model = std::move(model);
+  impl->options = options;
+  if (options.context == 0) impl->options.context = impl->model->info().trained_context;
+  const Hyperparameters& hyper = impl->hyper();
+  HEED_ASSIGN(impl->store, Store::create(describe_store(hyper, options, isa)));
+  const int threads = impl->model->threads();
+  const ModelWeights& weights = *impl->model->impl().weights;
+  const int max_rows = std::max(options.chunk, options.max_sequences);
+  impl->step = std::make_unique<Step>(hyper, weights.rope_factors, *impl->store, isa, threads,
+                                      max_rows);
+  ggml_threadpool_params params = ggml_threadpool_params_default(threads);
+  impl->pool.reset(ggml_threadpool_new(&params));
+  if (!impl->pool) return error(Code::kResourceExhausted, "no memory for ", threads, " threads");
+  impl->graphs = std::make_unique<GraphCache>(hyper, weights, impl->step->ops.data(), threads,
+                                              impl->pool.get());
+  return impl;
+}
+
+Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Engine::~Engine() = default;
+
+Result<std::unique_ptr<Engine>> Engine::create(std::shared_ptr<Model> model,
+                                               const EngineOptions& options) {
+  try {
+    HEED_ASSIGN(auto impl, Impl::create(std::move(model), options));
+    return std::unique_ptr<Engine>(new Engine(std::move(impl)));
+  } catch (const std::bad_alloc&) {
+    return Status(Code::kResourceExhausted, "no memory for the engine; use a smaller chunk");
+  }
+}
+
+const Model& Engine::model() const { return *impl_->model; }
+const EngineOptions& Engine::options() const { return impl_->options; }
+Store& Engine::store() { return *impl_->store; }
+
+Result<SeqId> Engine::create_sequence() {
+  HEED_ASSIGN(const SeqId seq, impl_->store->create_sequence());
+  try {
+    impl_->logits.emplace(seq, nullptr);
+  } catch (const std::bad_alloc&) {
+    HEED_TRY(impl_->store->drop(seq));
+    return Status(Code::kResourceExhausted, "no memory for a sequence");
+  }
+  return seq;
+}
+
+Result<SeqId> Engine::fork(SeqId seq) {
+  HEED_TRY(impl_->check_sequence(seq));
+  HEED_ASSIGN(const SeqId copy, impl_->store->fork(seq));
+  try {
+    impl_->logits.emplace(copy, impl_->logits.at(seq));
+  } catch (const std::bad_alloc&) {
+    HEED_TRY(impl_->store->drop(copy));
+    return Status(Code::kResourceExhausted, "no memory for a sequence");
+  }
+  return copy;
+}
+
+Status Engine::truncate(SeqId seq, int64_t n) {
+  HEED_TRY(impl_->check_sequence(seq));
+  const int64_t length = impl_->store->length(seq);
+  if (n < 0 || n > length) {
+    return error(Code::kOutOfRange, "sequence ", seq, " has ", length, " tokens, it cannot keep ",
+                 n);
+  }
+  if (n == length) return Status::ok();
+  HEED_TRY(impl_->store->truncate(seq, n));
+  impl_->logits[seq] = nullptr;
+  return Status::ok();
+}
+
+Status Engine::drop(SeqId seq) {
+  HEED_TRY(impl_->check_sequence(seq));
+  impl_->logits.erase(seq);
+  return impl_->store->drop(seq);
+}
+
+int64_t Engine::length(SeqId seq) const {
+  return impl_->store->has_sequence(seq) ? impl_->store->length(seq) : 0;
+}
+
+Result<std::span<const float>> Engine::logits(SeqId seq) const {
+  HEED_TRY(impl_->check_sequence(seq));
+  const Logits& held = impl_->logits.at(seq);
+  if (!held) {
+    return error(Code::kInvalidArgument, "sequence ", seq,
+                 " has no logits: it got no token since it was created or truncated");
+  }
+  return std::span<const float>(*held);
+}
+
+Status Engine::prefill(SeqId seq, std::span<const Token> tokens, const PrefillOptions& options) {
+  return impl_->prefill(seq, tokens, options);
+}
+
+Status Engine::decode(std::span<const SeqToken> tokens, const CancelToken* cancel) {
+  return impl_->decode(tokens, cancel);
+}
+
+Report Engine::report() const {
+  Report r;
+  r.load_s = impl_->model->impl().load_s;
+  r.prefill_s = impl_->prefill_s;
+  r.decode_s = impl_->decode_s;
+  r.attention_s = impl_->step->attention_s;
+  r.append_s = impl_->step->append_s;
+  r.prompt_tokens = impl_->prompt_tokens;
+  r.generated_tokens = impl_->generated_tokens;
+  r.steps = impl_->steps;
+  r.graph_builds = impl_->graphs->builds() - impl_->builds_at_reset;
+  r.decode_graph_builds = impl_->decode_builds;
+  r.kv = impl_->store->bytes();
+  r.peak_resident = peak_resident_bytes();
+  r.attention_tiles = impl_->step->attention_tiles;
+  return r;
+}
+
+void Engine::reset_report() {
+  impl_->prefill_s = impl_->decode_s = 0;
+  impl_->prompt_tokens = impl_->generated_tokens = impl_->steps = impl_->decode_builds = 0;
+  impl_->builds_at_reset = impl_->graphs->builds();
+  impl_->step->attention_s = impl_->step->append_s = 0;
+  impl_->step->attention_tiles = 0;
+}
+
+void Engine::park() { ggml_threadpool_pause(impl_->pool.get()); }
+
+void Engine::fail_after_node(int n) { impl_->step->fail_after_node = n; }
+
+}  // namespace heed

@@ -1,0 +1,237 @@
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <new>
+
+#include "base/text.h"
+#include "session/engine_impl.h"
+
+namespace heed {
+namespace {
+
+// Rows of the head at a time when every row's logits are asked for: 64 rows of the largest known
+// vocabulary (262,144) are 64 MiB.
+constexpr int kHeadRows = 64;
+
+double seconds_now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+Status no_memory(const char* what) {
+  return error(Code::kResourceExhausted, "no memory for ", what, "; use a smaller chunk");
+}
+
+}  // namespace
+
+Status Engine::Impl::check_tokens(std::span<const Token> tokens) const {
+  const int vocab = hyper().vocab;
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    if (tokens[i] < 0 || tokens[i] >= vocab) {
+      return error(Code::kOutOfRange, "token ", i, " is ", tokens[i], ", must be 0 to ", vocab - 1);
+    }
+  }
+  return Status::ok();
+}
+
+Status Engine::Impl::check_context(SeqId seq, int64_t n) const {
+  const int64_t held = store->next_position(seq);
+  if (n <= options.context - held || options.beyond_context) return Status::ok();
+  const std::string behind = held > 0 ? cat(" behind the ", held, " it holds") : std::string();
+  return error(Code::kOutOfRange, "sequence ", seq, ": ", n, " tokens", behind,
+               " pass the context of ", options.context, "; leave out ",
+               n - (options.context - held), " tokens",
+               options.context < model->info().trained_context
+                   ? cat(" or raise the context, at most to the model's ",
+                         model->info().trained_context)
+                   : std::string(" or use a model with a longer context"));
+}
+
+Status Engine::Impl::check_sequence(SeqId seq) const {
+  if (logits.contains(seq)) return Status::ok();
+  return error(Code::kNotFound, "sequence ", seq, " does not exist");
+}
+
+Status Engine::Impl::reserve_logits(SeqId seq) {
+  Logits& held = logits.at(seq);
+  if (held && held.use_count() == 1) return Status::ok();
+  try {
+    held = std::make_shared<std::vector<float>>(static_cast<size_t>(hyper().vocab));
+  } catch (const std::bad_alloc&) {
+    return no_memory("logits");
+  }
+  return Status::ok();
+}
+
+Status Engine::Impl::prepare_step(std::span<const SeqSpan> seqs, StepGraph& graph) {
+  try {
+    HEED_TRY(step->prepare(seqs));
+  } catch (const std::bad_alloc&) {
+    return no_memory("the plan of a step");
+  }
+  auto* tokens = static_cast<int32_t*>(graph.tokens()->data);
+  for (const SeqSpan& seq : seqs) {
+    std::memcpy(tokens, seq.tokens.data(), seq.tokens.size_bytes());
+    tokens += seq.tokens.size();
+  }
+  // Fewer outputs than rows: only a prompt's last row.
+  if (graph.out_rows() != nullptr) {
+    *static_cast<int32_t*>(graph.out_rows()->data) = graph.shape().rows - 1;
+  }
+  return Status::ok();
+}
+
+Status Engine::Impl::run_step(std::span<const SeqSpan> seqs, const GraphShape& shape,
+                              const CancelToken* cancel, StepGraph** made) {
+  HEED_TRY(model->impl().file->unchanged());
+  if (cancel != nullptr && cancel->cancelled()) {
+    return Status(Code::kCancelled, "the step was cancelled");
+  }
+  HEED_ASSIGN(StepGraph * graph, graphs->step(shape));
+  size_t open = 0;
+  Status status;
+  for (; open < seqs.size() && status.is_ok(); ++open) {
+    status = store->begin_append(seqs[open].id, static_cast<int>(seqs[open].tokens.size()));
+    if (!status.is_ok()) break;
+  }
+  if (status.is_ok()) status = prepare_step(seqs, *graph);
+  if (status.is_ok()) {
+    step->cancel = cancel;
+    status = graph->compute(step.get());
+  }
+  for (size_t i = 0; i < open; ++i) {
+    if (status.is_ok()) {
+      store->commit(seqs[i].id);
+    } else {
+      store->abort(seqs[i].id);
+    }
+  }
+  if (status.is_ok()) ++steps;
+  *made = graph;
+  return status;
+}
+
+Status Engine::Impl::prefill(SeqId seq, std::span<const Token> tokens,
+                             const PrefillOptions& call) {
+  HEED_TRY(check_sequence(seq));
+  if (tokens.empty()) return Status(Code::kInvalidArgument, "a prompt needs at least one token");
+  HEED_TRY(check_tokens(tokens));
+  const auto total = static_cast<int64_t>(tokens.size());
+  HEED_TRY(check_context(seq, total));
+  const double start = seconds_now();
+  Status status;
+  for (int64_t done = 0; done < total && status.is_ok();) {
+    const int64_t n = std::min<int64_t>(options.chunk, total - done);
+    const bool last = done + n == total;
+    status = prefill_chunk(seq, tokens.subspan(static_cast<size_t>(done), static_cast<size_t>(n)),
+                           last, call, done);
+    if (!status.is_ok()) break;
+    done += n;
+    prompt_tokens += n;
+    if (call.progress) call.progress(done, total);
+  }
+  prefill_s += seconds_now() - start;
+  return status;
+}
+
+Status Engine::Impl::prefill_chunk(SeqId seq, std::span<const Token> tokens, bool last,
+                                   const PrefillOptions& call, int64_t first_row) {
+  GraphShape shape{.rows = static_cast<int>(tokens.size())};
+  if (call.on_logits) {
+    shape.output = StepOutput::kHidden;
+  } else if (last) {
+    shape.output = StepOutput::kLogits;
+    shape.outputs = 1;
+  }
+  Logits kept = logits.at(seq);  // reserve_logits may replace it; a failed step keeps it
+  if (last || call.on_logits) HEED_TRY(reserve_logits(seq));
+  const SeqSpan span{seq, tokens};
+  StepGraph* graph = nullptr;
+  const Status status = run_step({&span, 1}, shape, call.cancel, &graph);
+  if (!status.is_ok()) {
+    logits.at(seq) = kept;
+    return status;
+  }
+  if (call.on_logits) return emit_logits(*graph, seq, call, first_row);
+  if (last) {
+    std::memcpy(logits.at(seq)->data(), graph->result()->data,
+                static_cast<size_t>(hyper().vocab) * sizeof(float));
+  } else {
+    logits.at(seq) = nullptr;  // those of an earlier token are not this one's
+  }
+  return Status::ok();
+}
+
+Status Engine::Impl::emit_logits(StepGraph& graph, SeqId seq, const PrefillOptions& call,
+                                 int64_t first_row) {
+  const int rows = graph.shape().rows;
+  const auto embd = static_cast<size_t>(hyper().embd);
+  const int64_t vocab = hyper().vocab;
+  try {
+    // A copy: the head's graph may take the memory of this one.
+    const auto* data = static_cast<const float*>(graph.result()->data);  // [rows, embd]
+    hidden.assign(data, data + embd * static_cast<size_t>(rows));
+  } catch (const std::bad_alloc&) {
+    return no_memory("the rows of a chunk");
+  }
+  for (int row = 0; row < rows; row += kHeadRows) {
+    const int n = std::min(kHeadRows, rows - row);
+    HEED_ASSIGN(StepGraph * head, graphs->head(n));
+    std::memcpy(head->hidden_in()->data, hidden.data() + embd * static_cast<size_t>(row),
+                embd * static_cast<size_t>(n) * sizeof(float));
+    HEED_TRY(head->compute(nullptr));
+    const auto* out = static_cast<const float*>(head->result()->data);
+    call.on_logits(first_row + row, View<const float, 2>::contiguous(out, {n, vocab}));
+    if (row + n == rows) {
+      std::memcpy(logits.at(seq)->data(), out + vocab * (n - 1),
+                  static_cast<size_t>(vocab) * sizeof(float));
+    }
+  }
+  return Status::ok();
+}
+
+Status Engine::Impl::decode(std::span<const SeqToken> tokens, const CancelToken* cancel) {
+  if (tokens.empty() || tokens.size() > static_cast<size_t>(options.max_sequences)) {
+    return error(Code::kOutOfRange, "decode of ", tokens.size(), " sequences, must be 1 to ",
+                 options.max_sequences, " (max_sequences)");
+  }
+  std::vector<SeqSpan> spans;
+  std::vector<Logits> kept;
+  for (const SeqToken& t : tokens) {
+    HEED_TRY(check_sequence(t.seq));
+    HEED_TRY(check_tokens({&t.token, 1}));
+    HEED_TRY(check_context(t.seq, 1));
+    for (const SeqSpan& other : spans) {
+      if (other.id == t.seq) {
+        return error(Code::kInvalidArgument, "sequence ", t.seq, " appears twice in one decode");
+      }
+    }
+    spans.push_back({t.seq, {&t.token, 1}});
+    kept.push_back(logits.at(t.seq));
+  }
+  const double start = seconds_now();
+  const int64_t builds = graphs->builds();
+  const int rows = static_cast<int>(tokens.size());
+  StepGraph* graph = nullptr;
+  Status status;
+  for (size_t i = 0; i < tokens.size() && status.is_ok(); ++i) status = reserve_logits(tokens[i].seq);
+  if (status.is_ok()) {
+    status = run_step(spans, {.rows = rows, .outputs = rows, .output = StepOutput::kLogits}, cancel,
+                      &graph);
+  }
+  decode_builds += graphs->builds() - builds;
+  if (!status.is_ok()) {
+    for (size_t i = 0; i < tokens.size(); ++i) logits.at(tokens[i].seq) = kept[i];
+    return status;
+  }
+  const auto* out = static_cast<const float*>(graph->result()->data);  // [rows, vocab]
+  const auto vocab = static_cast<size_t>(hyper().vocab);
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    std::memcpy(logits.at(tokens[i].seq)->data(), out + i * vocab, vocab * sizeof(float));
+  }
+  generated_tokens += rows;
+  decode_s += seconds_now() - start;
+  return Status::ok();
+}
+
+}  // namespace heed

@@ -1,0 +1,52 @@
+#include "session/graph_cache.h"
+
+#include <ggml-backend.h>
+
+#include <algorithm>
+
+namespace heed {
+namespace {
+
+constexpr int kSmallRows = 64;      // a full decode batch
+constexpr size_t kSmallGraphs = 8;  // batch sizes in use at a time
+
+}  // namespace
+
+Status GraphCache::fill(Slot& slot, Result<std::unique_ptr<StepGraph>> built) {
+  HEED_TRY(built);
+  ++builds_;
+  if (!slot.allocator) slot.allocator.reset(ggml_gallocr_new(ggml_backend_cpu_buffer_type()));
+  slot.graph = std::move(*built);
+  const Status allocated = slot.graph->allocate(slot.allocator.get(), threads_, pool_);
+  if (!allocated.is_ok()) slot.graph.reset();
+  return allocated;
+}
+
+Result<StepGraph*> GraphCache::step(const GraphShape& shape) {
+  if (shape.rows > kSmallRows) {
+    if (!large_.graph || !(large_.graph->shape() == shape)) {
+      HEED_TRY(fill(large_, StepGraph::build(hyper_, weights_, ops_, shape)));
+    }
+    return large_.graph.get();
+  }
+  const auto at = std::find_if(small_.begin(), small_.end(),
+                               [&](const Slot& slot) { return slot.graph->shape() == shape; });
+  if (at != small_.end()) {
+    small_.splice(small_.begin(), small_, at);
+    return small_.front().graph.get();
+  }
+  Slot slot;
+  HEED_TRY(fill(slot, StepGraph::build(hyper_, weights_, ops_, shape)));
+  if (small_.size() == kSmallGraphs) small_.pop_back();
+  small_.push_front(std::move(slot));
+  return small_.front().graph.get();
+}
+
+Result<StepGraph*> GraphCache::head(int rows) {
+  if (!head_.graph || head_.graph->shape().rows != rows) {
+    HEED_TRY(fill(head_, StepGraph::build_head(hyper_, weights_, rows)));
+  }
+  return head_.graph.get();
+}
+
+}  // namespace heed

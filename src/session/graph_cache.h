@@ -1,0 +1,45 @@
+// The graphs of an engine, by shape. Small ones (decode, short tails) are kept with memory of their
+// own, so a token never waits for a build; of large ones only the latest is kept, because each needs
+// its own compute buffer and a build costs about 0.1 ms against hundreds for its step.
+#pragma once
+
+#include <cstdint>
+#include <list>
+#include <memory>
+
+#include "session/step_graph.h"
+
+namespace heed {
+
+class GraphCache {
+ public:
+  GraphCache(const Hyperparameters& hyper, const ModelWeights& weights, LayerOp* ops, int threads,
+             ggml_threadpool* pool)
+      : hyper_(hyper), weights_(weights), ops_(ops), threads_(threads), pool_(pool) {}
+
+  // Valid until the next call.
+  Result<StepGraph*> step(const GraphShape& shape);
+  Result<StepGraph*> head(int rows);
+
+  int64_t builds() const { return builds_; }
+
+ private:
+  // A graph and the memory its tensors lie in.
+  struct Slot {
+    std::unique_ptr<ggml_gallocr, GraphFree> allocator;
+    std::unique_ptr<StepGraph> graph;
+  };
+  Status fill(Slot& slot, Result<std::unique_ptr<StepGraph>> built);
+
+  const Hyperparameters& hyper_;
+  const ModelWeights& weights_;
+  LayerOp* ops_;
+  int threads_;
+  ggml_threadpool* pool_;
+  std::list<Slot> small_;  // most recently used first
+  Slot large_;
+  Slot head_;
+  int64_t builds_ = 0;
+};
+
+}  // namespace heed

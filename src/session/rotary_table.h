@@ -1,0 +1,38 @@
+// cos and sin of the rotation angles of a step's rows, one table per frequency base.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "heed/attention.h"
+#include "model/hyperparameters.h"
+
+namespace heed {
+
+class RotaryTable {
+ public:
+  // Frequencies in fp64: base^(-2i/n_rot) * scale / factors[i]; `factors` may be empty.
+  RotaryTable(const Rope& rope, int n_rot, std::span<const float> factors);
+
+  // Room for `rows`; may throw bad_alloc.
+  void reserve(int64_t rows);
+  // Angles of these positions; within the reservation.
+  void fill(std::span<const int32_t> positions);
+
+  Rotary view(RotaryLayout layout) const {
+    return {.layout = frequency_.empty() ? RotaryLayout::kNone : layout,
+            .n_rot = 2 * static_cast<int>(frequency_.size()),
+            .cos = cos_.data(),
+            .sin = sin_.data()};
+  }
+
+ private:
+  std::vector<double> frequency_;  // [n_rot / 2] radians per position
+  std::vector<float> cos_, sin_;   // [T, n_rot / 2]
+};
+
+// Turns the leading dims of one row in [dk] and copies the rest; `row` indexes the table.
+void rotate_row(const Rotary& rotary, int64_t row, const float* in, float* out, int dk);
+
+}  // namespace heed

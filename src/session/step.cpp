@@ -1,0 +1,211 @@
+#include "session/step.h"
+
+#include <ggml.h>
+
+#include <algorithm>
+#include <chrono>
+
+#include "base/text.h"
+
+namespace heed {
+namespace {
+
+// Up to this many rows every member rotates all keys for itself, which is cheaper than a barrier.
+constexpr int kPrivateRows = 8;
+
+double seconds_now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+int64_t floats(size_t bytes) { return static_cast<int64_t>(bytes / sizeof(float)); }
+
+// [d, heads, T] of ggml as [T, heads, d].
+View<const float, 3> rows_of(const ggml_tensor* t) {
+  return {static_cast<const float*>(t->data), {t->ne[2], t->ne[1], t->ne[0]},
+          {floats(t->nb[2]), floats(t->nb[1]), 1}};
+}
+
+View<const float, 3> slice(View<const float, 3> v, int64_t first, int64_t rows) {
+  v.data += first * v.stride[0];
+  v.shape[0] = rows;
+  return v;
+}
+
+int largest_kv_row(const Hyperparameters& hyper) {
+  int kv_heads = 0;
+  for (const LayerHyper& layer : hyper.layer) kv_heads = std::max(kv_heads, layer.kv_heads);
+  return kv_heads * hyper.dk;
+}
+
+}  // namespace
+
+Step::Step(const Hyperparameters& hyper, std::span<const float> rope_factors, Store& store, Isa isa,
+           int threads, int max_rows)
+    : hyper_(hyper), store_(store), workspace_(isa, threads), threads_(threads) {
+  for (int i = 0; i < hyper.layers; ++i) {
+    ops.push_back({this, i});
+    const LayerHyper& layer = hyper.layer[i];
+    const auto same = [&](const AttendGroup& g) {
+      return g.window == layer.window && g.heads == layer.heads && g.kv_heads == layer.kv_heads &&
+             g.rope == layer.rope;
+    };
+    auto at = std::find_if(groups_.begin(), groups_.end(), same);
+    if (at == groups_.end()) {
+      AttendGroup group;
+      group.window = layer.window;
+      group.heads = layer.heads;
+      group.kv_heads = layer.kv_heads;
+      group.rope = layer.rope;
+      group.first_layer = i;
+      at = groups_.insert(groups_.end(), std::move(group));
+    }
+    group_of_.push_back(static_cast<int>(at - groups_.begin()));
+  }
+  for (const Rope& rope : hyper.ropes) {
+    rotary_.emplace_back(rope, hyper.n_rot, rope_factors);
+    rotary_.back().reserve(max_rows);
+  }
+  const auto row = static_cast<size_t>(largest_kv_row(hyper));
+  shared_keys_.resize(row * static_cast<size_t>(max_rows));
+  private_keys_.resize(row * static_cast<size_t>(threads * kPrivateRows));
+  positions_.reserve(static_cast<size_t>(max_rows));
+}
+
+Status Step::prepare(std::span<const SeqSpan> seqs) {
+  nodes_done_ = 0;
+  tiles_pending_ = false;
+  error_ = Status::ok();
+  positions_.clear();
+  ids_.clear();
+  rows_.assign(static_cast<size_t>(hyper_.layers) * seqs.size(), SeqRows{});
+  int32_t first = 0;
+  for (size_t s = 0; s < seqs.size(); ++s) {
+    const int64_t pos0 = store_.next_position(seqs[s].id);
+    const auto n = static_cast<int32_t>(seqs[s].tokens.size());
+    ids_.push_back(seqs[s].id);
+    for (int32_t t = 0; t < n; ++t) positions_.push_back(static_cast<int32_t>(pos0) + t);
+    for (int layer = 0; layer < hyper_.layers; ++layer) {
+      SeqRows& rows = rows_[static_cast<size_t>(layer) * seqs.size() + s];
+      rows.first = first;
+      rows.rows = n;
+      rows.pos0 = pos0;
+      rows.lists = store_.lists(seqs[s].id, layer);
+    }
+    first += n;
+  }
+  for (RotaryTable& table : rotary_) {
+    table.reserve(first);
+    table.fill(positions_);
+  }
+  for (AttendGroup& group : groups_) {
+    const Call call = make_call(group, group.first_layer);
+    group.plan.clear();
+    plan_dense(call, group.plan);
+    HEED_TRY(workspace_.reserve(group.plan, call));
+  }
+  return Status::ok();
+}
+
+// Everything but q and out, which are the node's.
+Call Step::make_call(const AttendGroup& group, int layer) const {
+  const auto rows = static_cast<int64_t>(positions_.size());
+  Call call;
+  call.store = &store_;
+  call.layer = layer;
+  call.heads = {.n_q = group.heads, .n_kv = group.kv_heads, .kv_of_q = nullptr};
+  call.dk = hyper_.dk;
+  call.dv = hyper_.dv;
+  call.scale = hyper_.attention_scale;
+  call.mask = group.window > 0 ? MaskKind::kWindow : MaskKind::kCausal;
+  call.window = group.window;
+  call.rotary = rotary_[group.rope].view(hyper_.arch->rotary);
+  call.q = View<const float, 3>::contiguous(nullptr, {rows, group.heads, hyper_.dk});
+  call.out = View<float, 3>::contiguous(nullptr, {rows, group.heads, hyper_.dv});
+  call.seqs = {rows_.data() + static_cast<size_t>(layer) * ids_.size(), ids_.size()};
+  return call;
+}
+
+void Step::rotate_keys(const ggml_tensor* k, const Rotary& rotary, float* out, int64_t begin,
+                       int64_t end) const {
+  const View<const float, 3> in = rows_of(k);  // [T, kv_heads, dk]
+  const int64_t heads = in.shape[1];
+  for (int64_t t = begin; t < end; ++t) {
+    for (int64_t h = 0; h < heads; ++h) {
+      rotate_row(rotary, t, &in(t, h, 0), out + (t * heads + h) * hyper_.dk, hyper_.dk);
+    }
+  }
+}
+
+void Step::append(ggml_tensor* node, int layer, int member, int members) {
+  const double start = member == 0 ? seconds_now() : 0;
+  if (member == 0) collect_tiles();
+  const ggml_tensor* k = node->src[0];  // [T, kv_heads, dk] before rotation
+  const View<const float, 3> values = rows_of(node->src[1]);
+  View<const float, 3> keys = rows_of(k);
+  const int64_t rows = keys.shape[0];
+  const Rotary rotary = rotary_[groups_[group_of_[layer]].rope].view(hyper_.arch->rotary);
+  if (rotary.layout != RotaryLayout::kNone) {
+    float* out = shared_keys_.data();
+    if (rows <= kPrivateRows) {
+      out = private_keys_.data() +
+            private_keys_.size() / static_cast<size_t>(threads_) * static_cast<size_t>(member);
+      rotate_keys(k, rotary, out, 0, rows);
+    } else {
+      rotate_keys(k, rotary, out, rows * member / members, rows * (member + 1) / members);
+      barrier_.wait(members);
+    }
+    keys = View<const float, 3>::contiguous(out, keys.shape);
+  }
+  const SeqRows* seqs = rows_.data() + static_cast<size_t>(layer) * ids_.size();
+  for (size_t s = 0; s < ids_.size(); ++s) {
+    store_.append(ids_[s], layer, slice(keys, seqs[s].first, seqs[s].rows),
+                  slice(values, seqs[s].first, seqs[s].rows), member, members);
+  }
+  if (member == 0) append_s += seconds_now() - start;
+}
+
+void Step::attend(ggml_tensor* node, int layer, int member, int members) {
+  const double start = member == 0 ? seconds_now() : 0;
+  const AttendGroup& group = groups_[group_of_[layer]];
+  Call call = make_call(group, layer);
+  call.q = rows_of(node->src[0]);
+  call.out = View<float, 3>::contiguous(static_cast<float*>(node->data), call.out.shape);
+  run(group.plan, call, workspace_, member, members);
+  if (member == 0) {
+    tiles_pending_ = true;
+    attention_s += seconds_now() - start;
+  }
+}
+
+// The counters of a run are complete when all members have left it: one node later.
+void Step::collect_tiles() {
+  if (tiles_pending_) attention_tiles += counters(workspace_).tiles;
+  tiles_pending_ = false;
+}
+
+bool Step::should_stop() {
+  if (nodes_done_++ == fail_after_node) {
+    error_ = error(Code::kInternal, "the step was told to fail after node ", fail_after_node);
+  } else if (cancel != nullptr && cancel->cancelled()) {
+    error_ = Status(Code::kCancelled, "the step was cancelled");
+  }
+  return !error_.is_ok();
+}
+
+Status Step::finish() {
+  collect_tiles();
+  return error_;
+}
+
+void append_node(ggml_tensor* node, int member, int members, void* layer_op) {
+  const auto& op = *static_cast<LayerOp*>(layer_op);
+  op.step->append(node, op.layer, member, members);
+}
+
+void attend_node(ggml_tensor* node, int member, int members, void* layer_op) {
+  const auto& op = *static_cast<LayerOp*>(layer_op);
+  op.step->attend(node, op.layer, member, members);
+}
+
+}  // namespace heed

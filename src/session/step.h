@@ -1,0 +1,100 @@
+// Everything the nodes of a step's graph need and the graph itself does not hold: which sequences
+// take part, their lists, the plans, rotary tables, scratch. Nodes find it by a stable pointer, so
+// one graph serves every step of its shape.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "cpu/team.h"
+#include "heed/attention.h"
+#include "heed/engine.h"
+#include "model/hyperparameters.h"
+#include "session/rotary_table.h"
+
+struct ggml_tensor;
+
+namespace heed {
+
+struct SeqSpan {
+  SeqId id = 0;
+  std::span<const Token> tokens;
+};
+
+struct Step;
+
+// What a custom node's user pointer points to; outlives every graph.
+struct LayerOp {
+  Step* step = nullptr;
+  int layer = 0;
+};
+
+// Layers that attend alike share one plan.
+struct AttendGroup {
+  int window = 0;
+  int heads = 0;
+  int kv_heads = 0;
+  int rope = 0;
+  int first_layer = 0;
+  Plan plan;
+};
+
+struct Step {
+  Step(const Hyperparameters& hyper, std::span<const float> rope_factors, Store& store, Isa isa,
+       int threads, int max_rows);
+  Step(const Step&) = delete;
+  Step& operator=(const Step&) = delete;
+
+  // --- before the graph, by one thread. Lists hold the open transactions' rows already.
+  Status prepare(std::span<const SeqSpan> seqs);
+
+  // --- while the graph runs
+  void append(ggml_tensor* node, int layer, int member, int members);
+  void attend(ggml_tensor* node, int layer, int member, int members);
+  // Called by member 0 behind every node; true ends the graph there.
+  bool should_stop();
+
+  // --- after the graph
+  Status finish();
+
+  const CancelToken* cancel = nullptr;
+  int fail_after_node = -1;
+
+  std::vector<LayerOp> ops;  // [layers]
+
+  double attention_s = 0, append_s = 0;  // member 0's wall clock
+  uint64_t attention_tiles = 0;
+
+ private:
+  Call make_call(const AttendGroup& group, int layer) const;
+  void rotate_keys(const ggml_tensor* k, const Rotary& rotary, float* out, int64_t begin,
+                   int64_t end) const;
+  void collect_tiles();
+
+  const Hyperparameters& hyper_;
+  Store& store_;
+  Workspace workspace_;
+  cpu::Barrier barrier_;
+  int threads_;
+
+  std::vector<AttendGroup> groups_;
+  std::vector<int> group_of_;          // [layers]
+  std::vector<RotaryTable> rotary_;    // by Hyperparameters::ropes
+  std::vector<int32_t> positions_;     // [T]
+  std::vector<SeqId> ids_;             // [sequences]
+  std::vector<SeqRows> rows_;          // [layers, sequences]
+  std::vector<float> shared_keys_;     // [max rows, kv_heads, dk] rotated keys of a prompt chunk
+  std::vector<float> private_keys_;    // [threads, kPrivateRows, kv_heads, dk] of a decode step
+
+  int nodes_done_ = 0;
+  bool tiles_pending_ = false;
+  Status error_;  // of member 0, which alone decides that a step ends early
+};
+
+// The functions that ggml calls on every thread.
+void append_node(ggml_tensor* node, int member, int members, void* layer_op);
+void attend_node(ggml_tensor* node, int member, int members, void* layer_op);
+
+}  // namespace heed

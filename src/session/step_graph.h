@@ -1,0 +1,81 @@
+// The ggml graph of one step: project -> append -> attend -> output, layer after layer. It contains
+// no key length, no mask and no view of the store, so one graph serves every step of its shape.
+#pragma once
+
+#include <ggml-alloc.h>
+#include <ggml-cpu.h>
+#include <ggml.h>
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "heed/status.h"
+#include "model/hyperparameters.h"
+#include "model/weights.h"
+#include "session/step.h"
+
+namespace heed {
+
+// What a step leaves behind for its output rows.
+enum class StepOutput : uint8_t {
+  kNothing,  // keys and values only: the graph ends at the last layer's append
+  kLogits,   // logits of `outputs` rows
+  kHidden,   // the normed residual of every row, for the head in slices
+};
+
+struct GraphShape {
+  int rows = 0;
+  int outputs = 0;  // rows whose logits are computed
+  StepOutput output = StepOutput::kNothing;
+
+  bool operator==(const GraphShape&) const = default;
+};
+
+struct GraphFree {
+  void operator()(ggml_context* c) const { ggml_free(c); }
+  void operator()(ggml_gallocr* g) const { ggml_gallocr_free(g); }
+};
+
+class StepGraph {
+ public:
+  // A graph without memory. `ops` (of the Step, [layers]) outlive it.
+  static Result<std::unique_ptr<StepGraph>> build(const Hyperparameters& hyper,
+                                                  const ModelWeights& weights, LayerOp* ops,
+                                                  const GraphShape& shape);
+  // The head alone: hidden rows [rows, embd] -> logits.
+  static Result<std::unique_ptr<StepGraph>> build_head(const Hyperparameters& hyper,
+                                                       const ModelWeights& weights, int rows);
+
+  // Memory for the intermediate results, from `allocator`, and the plan of `pool`.
+  Status allocate(ggml_gallocr* allocator, int threads, ggml_threadpool* pool);
+  // Bytes that allocate would take.
+  static uint64_t measure(StepGraph& graph, int threads);
+
+  // kOk, or whatever `step` says ended it. `step` may be null (the head).
+  Status compute(Step* step);
+
+  const GraphShape& shape() const { return shape_; }
+  int nodes() const { return ggml_graph_n_nodes(graph_); }
+  ggml_tensor* tokens() const { return tokens_; }    // [rows] int32
+  ggml_tensor* out_rows() const { return out_rows_; }  // [outputs] int32, null when all rows are
+  ggml_tensor* result() const { return result_; }    // logits, or hidden rows
+  ggml_tensor* hidden_in() const { return hidden_in_; }
+
+ private:
+  friend class GraphBuilder;
+  StepGraph() = default;
+  Status make_context(size_t nodes);
+
+  GraphShape shape_;
+  std::unique_ptr<ggml_context, GraphFree> context_;
+  ggml_cgraph* graph_ = nullptr;
+  ggml_tensor* tokens_ = nullptr;
+  ggml_tensor* out_rows_ = nullptr;
+  ggml_tensor* result_ = nullptr;
+  ggml_tensor* hidden_in_ = nullptr;
+  ggml_cplan plan_{};
+  std::vector<uint8_t> work_;
+};
+
+}  // namespace heed
