@@ -38,14 +38,16 @@ struct Engine::Impl {
   Status run_step(std::span<const SeqSpan> seqs, const GraphShape& shape, const CancelToken* cancel,
                   StepGraph** made);
   Status prepare_step(std::span<const SeqSpan> seqs, StepGraph& graph);
-  // Fresh memory for the logits of a sequence, unless it alone holds what it has.
-  Status reserve_logits(SeqId seq);
+  // Where the logits of the next token of `seq` will go: its own memory, or fresh memory where forks
+  // share that. They are written when the step has succeeded, so a failed one changes none.
+  Result<Logits> logits_target(SeqId seq) const;
 
   Status prefill(SeqId seq, std::span<const Token> tokens, const PrefillOptions& options);
   Status prefill_chunk(SeqId seq, std::span<const Token> tokens, bool last,
                        const PrefillOptions& options, int64_t first_row);
   // Logits of every hidden row of a chunk, slice after slice.
-  Status emit_logits(StepGraph& graph, SeqId seq, const PrefillOptions& options, int64_t first_row);
+  Status emit_logits(StepGraph& graph, std::vector<float>& last, const PrefillOptions& options,
+                     int64_t first_row);
   Status decode(std::span<const SeqToken> tokens, const CancelToken* cancel);
 
   std::shared_ptr<Model> model;

@@ -52,15 +52,14 @@ Status Engine::Impl::check_sequence(SeqId seq) const {
   return error(Code::kNotFound, "sequence ", seq, " does not exist");
 }
 
-Status Engine::Impl::reserve_logits(SeqId seq) {
-  Logits& held = logits.at(seq);
-  if (held && held.use_count() == 1) return Status::ok();
+Result<Logits> Engine::Impl::logits_target(SeqId seq) const {
+  const Logits& held = logits.at(seq);
+  if (held && held.use_count() == 1) return held;
   try {
-    held = std::make_shared<std::vector<float>>(static_cast<size_t>(hyper().vocab));
+    return std::make_shared<std::vector<float>>(static_cast<size_t>(hyper().vocab));
   } catch (const std::bad_alloc&) {
     return no_memory("logits");
   }
-  return Status::ok();
 }
 
 Status Engine::Impl::prepare_step(std::span<const SeqSpan> seqs, StepGraph& graph) {
@@ -143,27 +142,25 @@ Status Engine::Impl::prefill_chunk(SeqId seq, std::span<const Token> tokens, boo
     shape.output = StepOutput::kLogits;
     shape.outputs = 1;
   }
-  Logits kept = logits.at(seq);  // reserve_logits may replace it; a failed step keeps it
-  if (last || call.on_logits) HEED_TRY(reserve_logits(seq));
+  Logits target;
+  if (last || call.on_logits) {
+    HEED_ASSIGN(target, logits_target(seq));
+  }
   const SeqSpan span{seq, tokens};
   StepGraph* graph = nullptr;
-  const Status status = run_step({&span, 1}, shape, call.cancel, &graph);
-  if (!status.is_ok()) {
-    logits.at(seq) = kept;
-    return status;
+  HEED_TRY(run_step({&span, 1}, shape, call.cancel, &graph));
+  logits.at(seq) = nullptr;  // those of an earlier token are not this one's
+  if (call.on_logits) {
+    HEED_TRY(emit_logits(*graph, *target, call, first_row));
+  } else if (last) {
+    std::memcpy(target->data(), graph->result()->data, target->size() * sizeof(float));
   }
-  if (call.on_logits) return emit_logits(*graph, seq, call, first_row);
-  if (last) {
-    std::memcpy(logits.at(seq)->data(), graph->result()->data,
-                static_cast<size_t>(hyper().vocab) * sizeof(float));
-  } else {
-    logits.at(seq) = nullptr;  // those of an earlier token are not this one's
-  }
+  logits.at(seq) = std::move(target);
   return Status::ok();
 }
 
-Status Engine::Impl::emit_logits(StepGraph& graph, SeqId seq, const PrefillOptions& call,
-                                 int64_t first_row) {
+Status Engine::Impl::emit_logits(StepGraph& graph, std::vector<float>& last,
+                                 const PrefillOptions& call, int64_t first_row) {
   const int rows = graph.shape().rows;
   const auto embd = static_cast<size_t>(hyper().embd);
   const int64_t vocab = hyper().vocab;
@@ -183,8 +180,7 @@ Status Engine::Impl::emit_logits(StepGraph& graph, SeqId seq, const PrefillOptio
     const auto* out = static_cast<const float*>(head->result()->data);
     call.on_logits(first_row + row, View<const float, 2>::contiguous(out, {n, vocab}));
     if (row + n == rows) {
-      std::memcpy(logits.at(seq)->data(), out + vocab * (n - 1),
-                  static_cast<size_t>(vocab) * sizeof(float));
+      std::memcpy(last.data(), out + vocab * (n - 1), last.size() * sizeof(float));
     }
   }
   return Status::ok();
@@ -196,7 +192,7 @@ Status Engine::Impl::decode(std::span<const SeqToken> tokens, const CancelToken*
                  options.max_sequences, " (max_sequences)");
   }
   std::vector<SeqSpan> spans;
-  std::vector<Logits> kept;
+  std::vector<Logits> targets;
   for (const SeqToken& t : tokens) {
     HEED_TRY(check_sequence(t.seq));
     HEED_TRY(check_tokens({&t.token, 1}));
@@ -207,27 +203,22 @@ Status Engine::Impl::decode(std::span<const SeqToken> tokens, const CancelToken*
       }
     }
     spans.push_back({t.seq, {&t.token, 1}});
-    kept.push_back(logits.at(t.seq));
+    HEED_ASSIGN(Logits target, logits_target(t.seq));
+    targets.push_back(std::move(target));
   }
   const double start = seconds_now();
   const int64_t builds = graphs->builds();
   const int rows = static_cast<int>(tokens.size());
   StepGraph* graph = nullptr;
-  Status status;
-  for (size_t i = 0; i < tokens.size() && status.is_ok(); ++i) status = reserve_logits(tokens[i].seq);
-  if (status.is_ok()) {
-    status = run_step(spans, {.rows = rows, .outputs = rows, .output = StepOutput::kLogits}, cancel,
-                      &graph);
-  }
+  const Status status = run_step(
+      spans, {.rows = rows, .outputs = rows, .output = StepOutput::kLogits}, cancel, &graph);
   decode_builds += graphs->builds() - builds;
-  if (!status.is_ok()) {
-    for (size_t i = 0; i < tokens.size(); ++i) logits.at(tokens[i].seq) = kept[i];
-    return status;
-  }
+  HEED_TRY(status);
   const auto* out = static_cast<const float*>(graph->result()->data);  // [rows, vocab]
-  const auto vocab = static_cast<size_t>(hyper().vocab);
   for (size_t i = 0; i < tokens.size(); ++i) {
-    std::memcpy(logits.at(tokens[i].seq)->data(), out + i * vocab, vocab * sizeof(float));
+    std::memcpy(targets[i]->data(), out, targets[i]->size() * sizeof(float));
+    out += targets[i]->size();
+    logits.at(tokens[i].seq) = std::move(targets[i]);
   }
   generated_tokens += rows;
   decode_s += seconds_now() - start;

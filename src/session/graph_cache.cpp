@@ -13,7 +13,7 @@ constexpr size_t kSmallGraphs = 8;  // batch sizes in use at a time
 }  // namespace
 
 Status GraphCache::fill(Slot& slot, Result<std::unique_ptr<StepGraph>> built) {
-  HEED_TRY(built);
+  HEED_TRY(built.status());
   ++builds_;
   if (!slot.allocator) slot.allocator.reset(ggml_gallocr_new(ggml_backend_cpu_buffer_type()));
   slot.graph = std::move(*built);

@@ -1,0 +1,351 @@
+// Tiny GGUF files with random weights, written byte by byte so that tests know where every field is.
+#pragma once
+
+#include <unistd.h>
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "base/random.h"
+
+namespace heed::tiny {
+
+// Numbers of the GGUF and ggml formats, spelled here so that the writer shares no code with the
+// reader under test.
+enum ValueType : uint32_t {
+  kU8 = 0, kI8, kU16, kI16, kU32, kI32, kF32, kBool, kText, kArray, kU64, kI64, kF64
+};
+enum TensorType : uint32_t { kTensorF32 = 0, kTensorF16 = 1, kTensorQ4_0 = 2, kTensorQ8_0 = 8 };
+
+struct Field {
+  std::string name;  // "header.magic", "key[3].type", "tensor[0].offset", "data"
+  size_t offset = 0;
+  size_t size = 0;
+};
+
+class Writer {
+ public:
+  std::vector<uint8_t> bytes;
+  std::vector<Field> fields;
+
+  template <class T>
+  void put(const std::string& name, T value) {
+    fields.push_back({name, bytes.size(), sizeof(T)});
+    append(&value, sizeof(T));
+  }
+  void text(const std::string& name, const std::string& value) {
+    put<uint64_t>(name + ".length", value.size());
+    fields.push_back({name + ".bytes", bytes.size(), value.size()});
+    append(value.data(), value.size());
+  }
+  void append(const void* data, size_t size) {
+    const auto* p = static_cast<const uint8_t*>(data);
+    bytes.insert(bytes.end(), p, p + size);
+  }
+  void pad(size_t alignment) {
+    while (bytes.size() % alignment != 0) bytes.push_back(0);
+  }
+};
+
+// One key with its encoded value.
+struct Key {
+  std::string name;
+  uint32_t type = kU32;
+  std::vector<uint8_t> value;  // behind the type: for arrays element type, count, elements
+};
+
+template <class T>
+Key scalar_key(const std::string& name, uint32_t type, T value) {
+  Key key{name, type, std::vector<uint8_t>(sizeof(T))};
+  std::memcpy(key.value.data(), &value, sizeof(T));
+  return key;
+}
+inline Key u32_key(const std::string& name, uint32_t value) { return scalar_key(name, kU32, value); }
+inline Key f32_key(const std::string& name, float value) { return scalar_key(name, kF32, value); }
+inline Key bool_key(const std::string& name, bool value) {
+  return scalar_key<uint8_t>(name, kBool, value ? 1 : 0);
+}
+inline Key text_key(const std::string& name, const std::string& value) {
+  Writer w;
+  w.text("", value);
+  return {name, kText, w.bytes};
+}
+template <class T>
+Key array_key(const std::string& name, uint32_t type, const std::vector<T>& values) {
+  Writer w;
+  w.put<uint32_t>("", type);
+  w.put<uint64_t>("", values.size());
+  w.append(values.data(), values.size() * sizeof(T));
+  return {name, kArray, w.bytes};
+}
+inline Key texts_key(const std::string& name, const std::vector<std::string>& values) {
+  Writer w;
+  w.put<uint32_t>("", kText);
+  w.put<uint64_t>("", values.size());
+  for (const std::string& value : values) w.text("", value);
+  return {name, kArray, w.bytes};
+}
+
+struct Tensor {
+  std::string name;
+  std::vector<uint64_t> ne;
+  uint32_t type = kTensorF32;
+  std::vector<uint8_t> data;
+};
+
+struct File {
+  std::vector<Key> keys;
+  std::vector<Tensor> tensors;
+  size_t alignment = 32;
+
+  Key* find(const std::string& name) {
+    for (Key& key : keys) {
+      if (key.name == name) return &key;
+    }
+    return nullptr;
+  }
+  void set(Key key) {
+    if (Key* old = find(key.name)) {
+      *old = std::move(key);
+    } else {
+      keys.push_back(std::move(key));
+    }
+  }
+  void erase(const std::string& name) {
+    std::erase_if(keys, [&](const Key& key) { return key.name == name; });
+  }
+  Tensor* tensor(const std::string& name) {
+    for (Tensor& t : tensors) {
+      if (t.name == name) return &t;
+    }
+    return nullptr;
+  }
+
+  Writer encode() const {
+    Writer w;
+    w.put<uint32_t>("header.magic", 0x46554747);
+    w.put<uint32_t>("header.version", 3);
+    w.put<uint64_t>("header.tensors", tensors.size());
+    w.put<uint64_t>("header.keys", keys.size());
+    for (size_t i = 0; i < keys.size(); ++i) {
+      const std::string at = "key[" + std::to_string(i) + "]";
+      w.text(at + ".name", keys[i].name);
+      w.put<uint32_t>(at + ".type", keys[i].type);
+      w.fields.push_back({at + ".value", w.bytes.size(), keys[i].value.size()});
+      w.append(keys[i].value.data(), keys[i].value.size());
+    }
+    uint64_t offset = 0;
+    for (size_t i = 0; i < tensors.size(); ++i) {
+      const std::string at = "tensor[" + std::to_string(i) + "]";
+      w.text(at + ".name", tensors[i].name);
+      w.put<uint32_t>(at + ".dims", static_cast<uint32_t>(tensors[i].ne.size()));
+      for (const uint64_t n : tensors[i].ne) w.put<uint64_t>(at + ".ne", n);
+      w.put<uint32_t>(at + ".type", tensors[i].type);
+      w.put<uint64_t>(at + ".offset", offset);
+      offset += (tensors[i].data.size() + alignment - 1) / alignment * alignment;
+    }
+    w.pad(alignment);
+    w.fields.push_back({"data", w.bytes.size(), 0});
+    for (const Tensor& t : tensors) {
+      w.append(t.data.data(), t.data.size());
+      w.pad(alignment);
+    }
+    w.fields.back().size = w.bytes.size() - w.fields.back().offset;
+    return w;
+  }
+};
+
+// --- models --------------------------------------------------------------------------------------
+
+struct Spec {
+  std::string arch = "llama";
+  int layers = 2, embd = 64, heads = 4, kv_heads = 2, dk = 16, ff = 96, vocab = 80;
+  int context = 512;
+  bool tied = true;
+  bool biases = false;         // q, k, v
+  bool other_biases = false;   // attention output and feed-forward
+  bool rope_factors = false;
+  int window = 0;
+  float freq_base = 10000.0f, freq_base_swa = 10000.0f;
+  float rope_factor = 0;       // linear scaling, 0 = no key
+  uint32_t weight_type = kTensorF32;
+  bool text_vocabulary = false;  // SentencePiece with byte tokens; else no vocabulary
+  uint64_t seed = 1;
+};
+
+inline uint16_t to_f16(float value) {
+  const _Float16 half = static_cast<_Float16>(value);
+  uint16_t bits = 0;
+  std::memcpy(&bits, &half, sizeof(bits));
+  return bits;
+}
+
+class ModelWriter {
+ public:
+  explicit ModelWriter(const Spec& spec) : s_(spec) {}
+
+  File file() {
+    write_keys();
+    write_vocabulary();
+    write_tensors();
+    return std::move(file_);
+  }
+
+ private:
+  std::string key(const char* name) const { return s_.arch + "." + name; }
+
+  void write_keys() {
+    auto& k = file_.keys;
+    k.push_back(text_key("general.architecture", s_.arch));
+    k.push_back(u32_key(key("block_count"), s_.layers));
+    k.push_back(u32_key(key("context_length"), s_.context));
+    k.push_back(u32_key(key("embedding_length"), s_.embd));
+    k.push_back(u32_key(key("feed_forward_length"), s_.ff));
+    k.push_back(u32_key(key("attention.head_count"), s_.heads));
+    k.push_back(u32_key(key("attention.head_count_kv"), s_.kv_heads));
+    k.push_back(u32_key(key("attention.key_length"), s_.dk));
+    k.push_back(u32_key(key("attention.value_length"), s_.dk));
+    k.push_back(u32_key(key("rope.dimension_count"), s_.dk));
+    k.push_back(f32_key(key("attention.layer_norm_rms_epsilon"), 1e-5f));
+    k.push_back(f32_key(key("rope.freq_base"), s_.freq_base));
+    k.push_back(u32_key(key("vocab_size"), s_.vocab));
+    if (s_.rope_factor != 0) {
+      k.push_back(text_key(key("rope.scaling.type"), "linear"));
+      k.push_back(f32_key(key("rope.scaling.factor"), s_.rope_factor));
+    }
+    if (s_.window > 0) {
+      k.push_back(u32_key(key("attention.sliding_window"), s_.window));
+      k.push_back(f32_key(key("rope.freq_base_swa"), s_.freq_base_swa));
+    }
+  }
+
+  void write_vocabulary() {
+    auto& k = file_.keys;
+    if (!s_.text_vocabulary) {
+      k.push_back(text_key("tokenizer.ggml.model", "none"));
+      return;
+    }
+    std::vector<std::string> tokens = {"<unk>", "<s>", "</s>"};
+    std::vector<int32_t> types = {2, 3, 3};
+    for (int byte = 0; byte < 256; ++byte) {
+      char name[8];
+      std::snprintf(name, sizeof(name), "<0x%02X>", byte);
+      tokens.emplace_back(name);
+      types.push_back(6);
+    }
+    while (static_cast<int>(tokens.size()) < s_.vocab) {
+      tokens.push_back("w" + std::to_string(tokens.size()));
+      types.push_back(1);
+    }
+    k.push_back(text_key("tokenizer.ggml.model", "llama"));
+    k.push_back(texts_key("tokenizer.ggml.tokens", tokens));
+    k.push_back(array_key("tokenizer.ggml.scores", kF32, std::vector<float>(tokens.size(), 0.0f)));
+    k.push_back(array_key("tokenizer.ggml.token_type", kI32, types));
+    k.push_back(u32_key("tokenizer.ggml.bos_token_id", 1));
+    k.push_back(u32_key("tokenizer.ggml.eos_token_id", 2));
+  }
+
+  // Normal numbers around `mean`.
+  void add(const std::string& name, std::vector<uint64_t> ne, double mean, double deviation) {
+    Tensor t{name, ne, ne.size() == 1 ? static_cast<uint32_t>(kTensorF32) : s_.weight_type, {}};
+    uint64_t n = 1;
+    for (const uint64_t e : ne) n *= e;
+    const uint64_t stream = s_.seed * 1000 + file_.tensors.size();
+    t.data.resize(n * (t.type == kTensorF16 ? 2 : 4));
+    for (uint64_t i = 0; i < n; ++i) {
+      const auto value = static_cast<float>(mean + deviation * random_normal(stream, i));
+      if (t.type == kTensorF16) {
+        const uint16_t half = to_f16(value);
+        std::memcpy(t.data.data() + 2 * i, &half, 2);
+      } else {
+        std::memcpy(t.data.data() + 4 * i, &value, 4);
+      }
+    }
+    file_.tensors.push_back(std::move(t));
+  }
+  void matrix(const std::string& name, int in, int out, double gain = 1.0) {
+    add(name, {static_cast<uint64_t>(in), static_cast<uint64_t>(out)}, 0, gain / std::sqrt(in));
+  }
+  void vector(const std::string& name, int n, double mean, double deviation) {
+    add(name, {static_cast<uint64_t>(n)}, mean, deviation);
+  }
+
+  void write_tensors() {
+    const bool gemma = s_.arch == "gemma3";
+    add("token_embd.weight", {static_cast<uint64_t>(s_.embd), static_cast<uint64_t>(s_.vocab)}, 0,
+        gemma ? 0.2 : 1.0);
+    vector("output_norm.weight", s_.embd, 1, 0.1);
+    if (!s_.tied) matrix("output.weight", s_.embd, s_.vocab, 2.0);
+    if (s_.rope_factors) vector("rope_freqs.weight", s_.dk / 2, 3.0, 0.5);
+    for (int i = 0; i < s_.layers; ++i) write_layer("blk." + std::to_string(i) + ".", gemma);
+  }
+
+  void write_layer(const std::string& b, bool gemma) {
+    const int q = s_.heads * s_.dk, kv = s_.kv_heads * s_.dk;
+    vector(b + "attn_norm.weight", s_.embd, 1, 0.1);
+    // A gain of 1.5 on q and k: scores spread enough that the softmax is neither flat nor one-hot.
+    matrix(b + "attn_q.weight", s_.embd, q, 1.5);
+    matrix(b + "attn_k.weight", s_.embd, kv, 1.5);
+    matrix(b + "attn_v.weight", s_.embd, kv);
+    if (s_.biases) {
+      vector(b + "attn_q.bias", q, 0, 0.3);
+      vector(b + "attn_k.bias", kv, 0, 0.3);
+      vector(b + "attn_v.bias", kv, 0, 0.3);
+    }
+    matrix(b + "attn_output.weight", q, s_.embd);
+    if (s_.other_biases) vector(b + "attn_output.bias", s_.embd, 0, 0.3);
+    vector(b + "ffn_norm.weight", s_.embd, 1, 0.1);
+    matrix(b + "ffn_gate.weight", s_.embd, s_.ff);
+    matrix(b + "ffn_up.weight", s_.embd, s_.ff);
+    matrix(b + "ffn_down.weight", s_.ff, s_.embd);
+    if (s_.other_biases) {
+      vector(b + "ffn_gate.bias", s_.ff, 0, 0.3);
+      vector(b + "ffn_up.bias", s_.ff, 0, 0.3);
+      vector(b + "ffn_down.bias", s_.embd, 0, 0.3);
+    }
+    if (!gemma) return;
+    vector(b + "attn_q_norm.weight", s_.dk, 1, 0.1);
+    vector(b + "attn_k_norm.weight", s_.dk, 1, 0.1);
+    vector(b + "post_attention_norm.weight", s_.embd, 1, 0.1);
+    vector(b + "post_ffw_norm.weight", s_.embd, 1, 0.1);
+  }
+
+  Spec s_;
+  File file_;
+};
+
+inline File make_file(const Spec& spec) { return ModelWriter(spec).file(); }
+
+// A file in the temporary folder that goes away with the object.
+class TemporaryFile {
+ public:
+  explicit TemporaryFile(const std::vector<uint8_t>& bytes) {
+    static int count = 0;
+    path_ = (std::filesystem::temp_directory_path() /
+             ("heed-tiny-" + std::to_string(::getpid()) + "-" + std::to_string(count++) + ".gguf"))
+                .string();
+    rewrite(bytes);
+  }
+  explicit TemporaryFile(const File& file) : TemporaryFile(file.encode().bytes) {}
+  explicit TemporaryFile(const Spec& spec) : TemporaryFile(make_file(spec)) {}
+  ~TemporaryFile() { std::filesystem::remove(path_); }
+  TemporaryFile(const TemporaryFile&) = delete;
+  TemporaryFile& operator=(const TemporaryFile&) = delete;
+
+  void rewrite(const std::vector<uint8_t>& bytes) {
+    std::ofstream out(path_, std::ios::binary | std::ios::trunc);
+    out.write(reinterpret_cast<const char*>(bytes.data()),
+              static_cast<std::streamsize>(bytes.size()));
+  }
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+}  // namespace heed::tiny
