@@ -28,10 +28,12 @@ enum class MaskKind : uint8_t { kNone, kCausal, kWindow };
 struct Range {
   int32_t begin = 0;
   int32_t len = 0;
-  uint8_t source = 0;  // 0: the list; 1: Plan::gather (begin, len count slots there)
+  uint8_t source = 0;  // 0: the list; 1: Plan::gather (begin, len count entries there)
   uint8_t tag = 0;     // which partial result this range feeds, < Call::tags
   uint16_t rot = 0;    // index into Call::rot_deltas (0 = none): the query is turned by it
-  int32_t tile_mask = -1;  // index into Plan::tile_masks: [rows][len] explicit masks, row-major
+  // Index into Plan::tile_masks, or -1: [rows][pages] explicit masks, row-major, where pages is len
+  // (source 1: len / 64 rounded up; bit i of page j is entry 64 j + i of the range).
+  int32_t tile_mask = -1;
 };
 
 // One query tile and what it reads.
@@ -91,7 +93,7 @@ struct Call {
   float scale = 1.0f;
   float softcap = 0.0f;                // score = softcap * tanh(scale * q.k / softcap); 0 = none
   const float* alibi = nullptr;        // [H] slopes: + slope * (key position - query position)
-  const float* sinks = nullptr;        // [H] logits that join the softmax without a value
+  const float* sinks = nullptr;        // [H] logits that join the softmax (of tag 0) without a value
   MaskKind mask = MaskKind::kCausal;
   int window = 0;                      // kWindow: keys in (p - window, p]
   Rotary rotary;
@@ -128,8 +130,11 @@ class Workspace {
   // The same from bounds: rows in a call, heads, sizes and slots of the longest list.
   Status reserve(int rows, int heads, int kv_heads, int dk, int dv, int64_t slots, int tags = 1);
 
+  size_t bytes() const;  // reserved; partial results become resident as plans need them
+
   struct Impl;
   Impl& impl() { return *impl_; }
+  const Impl& impl() const { return *impl_; }
 
  private:
   std::unique_ptr<Impl> impl_;
@@ -141,8 +146,12 @@ struct RunCounters {
   uint64_t pages = 0;   // page reads (one per query tile)
 };
 
-// Runs the plan. Every member of the team calls it with the same arguments; it synchronises inside
-// (Workspace barrier), neither allocates nor fails. Rows that see nothing give 0 and lse = -inf.
+// Runs the plan, for which `workspace` was reserved. Every member of the team (members <= the
+// workspace's threads) calls it with the same arguments; it synchronises inside, neither allocates
+// nor fails. Calls on one workspace need a barrier of the caller's between them. Rows that see
+// nothing give 0 and lse = -inf; rows that no item covers are not written. A score or a visible
+// value that is NaN or infinite makes its row NaN or infinite; an infinite or NaN *value* also
+// reaches the rows that read its page under a mask (their weight 0 times it).
 void run(const Plan& plan, const Call& call, Workspace& workspace, int member, int members);
 
 RunCounters counters(const Workspace& workspace);  // of the last run
