@@ -1,0 +1,38 @@
+#include "eval/kernel_shape.h"
+
+#include "base/random.h"
+#include "base/text.h"
+
+namespace heed::eval {
+namespace {
+
+// Independent and normal: scores then have deviation 1, as after a trained projection's scale.
+std::vector<float> normal(uint64_t stream, int64_t n) {
+  std::vector<float> values(static_cast<size_t>(n));
+  for (size_t i = 0; i < values.size(); ++i) {
+    values[i] = static_cast<float>(random_normal(stream, i));
+  }
+  return values;
+}
+
+}  // namespace
+
+double KernelShape::flops() const {
+  const auto n = static_cast<double>(length);
+  const double pairs = (decode ? n : n * (n + 1) / 2) * heads();
+  return pairs * 4.0 * d;
+}
+
+std::string KernelShape::name() const {
+  return cat(decode ? "decode" : "prefill", " d", d, " ", kv_heads, "x", group, " ", length);
+}
+
+KernelInputs make_inputs(const KernelShape& shape) {
+  KernelInputs inputs{shape, {}, {}, {}};
+  inputs.q = normal(1, shape.queries() * shape.heads() * shape.d);
+  inputs.k = normal(2, shape.length * shape.kv_heads * shape.d);
+  inputs.v = normal(3, shape.length * shape.kv_heads * shape.d);
+  return inputs;
+}
+
+}  // namespace heed::eval

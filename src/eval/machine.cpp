@@ -1,0 +1,101 @@
+#include "eval/machine.h"
+
+#include <algorithm>
+#include <chrono>
+#include <fstream>
+#include <vector>
+
+#include "base/text.h"
+#include "cpu/team.h"
+#include "heed/cpu.h"
+#include "kernels/kernels.h"
+
+namespace heed::eval {
+namespace {
+
+constexpr double kRoofSeconds = 0.03;               // of one roof in one round
+constexpr size_t kStreamBytes = size_t{128} << 20;  // a thread: beyond any cache it could sit in
+
+using Clock = std::chrono::steady_clock;
+
+double since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+// The value of one line of /proc/cpuinfo, empty where the system has none such.
+std::string cpuinfo(const std::string& key) {
+  std::ifstream in("/proc/cpuinfo");
+  for (std::string line; std::getline(in, line);) {
+    const size_t colon = line.find(':');
+    if (colon == std::string::npos) continue;
+    const std::string name = line.substr(0, line.find_last_not_of(" \t", colon - 1) + 1);
+    if (name == key) return colon + 2 <= line.size() ? line.substr(colon + 2) : "";
+  }
+  return "";
+}
+
+// Operations per second of all threads together, in units of 1e9.
+double issue_rate(cpu::Team& team, double (*loop)(int64_t)) {
+  if (loop == nullptr || loop(1) == 0) return 0;
+  int64_t rounds = 1 << 14;
+  for (;;) {  // one thread finds out how many rounds fill the time
+    const auto start = Clock::now();
+    loop(rounds);
+    if (since(start) >= kRoofSeconds) break;
+    rounds *= 2;
+  }
+  std::vector<double> operations(static_cast<size_t>(team.size()));
+  const auto start = Clock::now();
+  team.run([&](int member, int) { operations[static_cast<size_t>(member)] = loop(rounds); });
+  const double seconds = since(start);
+  double sum = 0;
+  for (const double count : operations) sum += count;
+  return sum / seconds * 1e-9;
+}
+
+double read_rate(cpu::Team& team, const kernels::Table& table,
+                 const std::vector<std::vector<uint32_t>>& data) {
+  std::vector<uint32_t> any(static_cast<size_t>(team.size()));
+  const auto start = Clock::now();
+  team.run([&](int member, int) {
+    const auto m = static_cast<size_t>(member);
+    any[m] = table.stream_read(data[m].data(), kStreamBytes);
+  });
+  return static_cast<double>(kStreamBytes) * team.size() / since(start) * 1e-9;
+}
+
+}  // namespace
+
+Result<Machine> describe_machine(int threads) {
+  HEED_ASSIGN(const Isa isa, choose_isa());
+  Machine machine;
+  machine.cpu = cpuinfo("model name");
+  if (machine.cpu.empty()) machine.cpu = "unknown";
+  machine.family = cpuinfo("cpu family") + "." + cpuinfo("model");
+  if (machine.family == ".") machine.family = "unknown";
+  machine.isa = isa_name(isa);
+  machine.threads = threads;
+  return machine;
+}
+
+void measure_roofs(Machine& machine) {
+  cpu::Team team(machine.threads);
+  const kernels::Table* widest = nullptr;
+  // The roofs are the processor's: an instruction set that HEED_ISA leaves out still counts.
+  for (int i = 0; i < kIsaCount; ++i) {
+    const Isa isa = static_cast<Isa>(i);
+    if (!isa_supported(isa)) continue;
+    widest = &kernels::table(isa);
+    machine.fp32_gflops = std::max(machine.fp32_gflops, issue_rate(team, widest->fma_loop));
+    machine.bf16_gflops = std::max(machine.bf16_gflops, issue_rate(team, widest->bf16_loop));
+    if (!kernels::has_int8_dot(isa)) continue;
+    machine.int8_gops = std::max(machine.int8_gops, issue_rate(team, widest->int8_loop));
+  }
+  std::vector<std::vector<uint32_t>> data(static_cast<size_t>(machine.threads));
+  for (auto& part : data) part.assign(kStreamBytes / sizeof(uint32_t), 1);
+  for (int round = 0; round < 2; ++round) {
+    machine.stream_gbps = std::max(machine.stream_gbps, read_rate(team, *widest, data));
+  }
+}
+
+}  // namespace heed::eval
