@@ -81,6 +81,8 @@ std::vector<std::unique_ptr<Verb>> all_verbs() {
   verbs.push_back(make_pull());
   verbs.push_back(make_ls());
   verbs.push_back(make_rm());
+  verbs.push_back(make_bench());
+  verbs.push_back(make_kl());
   return verbs;
 }
 

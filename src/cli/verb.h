@@ -31,6 +31,8 @@ std::unique_ptr<Verb> make_run();
 std::unique_ptr<Verb> make_pull();
 std::unique_ptr<Verb> make_ls();
 std::unique_ptr<Verb> make_rm();
+std::unique_ptr<Verb> make_bench();
+std::unique_ptr<Verb> make_kl();
 
 // In the order of the help.
 std::vector<std::unique_ptr<Verb>> all_verbs();

@@ -1,0 +1,166 @@
+// heed bench: rates of a model beside llama.cpp's, or of the attention kernels beside ggml's.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/text.h"
+#include "cli/interrupt.h"
+#include "cli/model_source.h"
+#include "cli/parse.h"
+#include "cli/terminal.h"
+#include "eval/baseline_choice.h"
+#include "eval/bench_kernels.h"
+#include "eval/bench_model.h"
+
+namespace heed::cli {
+namespace {
+
+const std::vector<std::string> kForms{"md", "json", "jsonl", "csv"};
+
+class BenchVerb final : public Verb {
+ public:
+  const char* name() const override { return "bench"; }
+  const char* summary() const override {
+    return "Measure speed: a model beside llama.cpp, or `bench kernels` beside ggml";
+  }
+  const char* examples() const override {
+    return "  heed bench -m smollm2:135m -p 512,4096,16384 -n 32 -d 0,4096,16384 \\\n"
+           "      --beyond-context --compare llama.cpp -o json\n"
+           "  heed bench kernels --head-sizes 64,128 --lengths 512,4096\n";
+  }
+  void options(CLI::App& app) override;
+  int run() override;
+
+ private:
+  void kernel_options(CLI::App& app);
+  Status prepare_model();
+  Status prepare_kernels();
+  Result<std::string> measure();
+
+  eval::BenchOptions o_;
+  eval::KernelBenchOptions kernels_;
+  std::string what_, model_, compare_, baseline_, k_type_, v_type_, output_ = "md";
+  std::vector<std::string> formats_, phases_;
+  bool offline_ = false, quiet_ = false;
+};
+
+// One argument of numbers with commas, so that what follows is not swallowed.
+template <class T>
+CLI::Option* add_list(CLI::App& app, const std::string& names, std::vector<T>& values,
+                      const std::string& text) {
+  return add(app, names, values, text)->delimiter(',')->allow_extra_args(false);
+}
+
+void BenchVerb::options(CLI::App& app) {
+  app.add_option("WHAT", what_, "kernels: the attention kernels alone")->check(one_of({"kernels"}));
+  add(app, "-m,--model", model_, "GGUF file or short name; what is missing is pulled");
+  add_list(app, "-p,--n-prompt", o_.prompts, "Prompt lengths; 0: no prompt tests")
+      ->capture_default_str();
+  add_list(app, "-n,--n-gen", o_.generate, "Generated tokens; 0: no generation tests")
+      ->capture_default_str();
+  add_list(app, "-d,--n-depth", o_.depths, "Tokens held before a generation test")
+      ->capture_default_str();
+  add_flag(app, "--cross", o_.cross, "Prompt tests at every depth too, as llama-bench");
+  add_flag(app, "--beyond-context", o_.beyond_context,
+           "Run past the trained context, for speed only; such rows are marked");
+  add(app, "--compare", compare_, "A peer, in alternating rounds")->check(one_of({"llama.cpp"}));
+  add(app, "--baseline", baseline_,
+      "llama.cpp as flash=on|off,repack=on|off,ubatch=N; default: the fastest of a quick run");
+  add(app, "-r,--repeat", o_.rounds, "Rounds a test; 0: by its length")->capture_default_str();
+  add(app, "-t,--threads", o_.threads, "Threads; 0: the cores this process may use")
+      ->capture_default_str();
+  add(app, "--cache-type-k", k_type_, "Format of heed's keys (-ctk)")
+      ->check(one_of({"f32", "f16", "bf16"}));
+  add(app, "--cache-type-v", v_type_, "Format of heed's values (-ctv)")
+      ->check(one_of({"f32", "f16", "bf16"}));
+  add_flag(app, "--refresh-kl", o_.refresh_kl, "Measure kl_vs_ref again even where it is kept");
+  kernel_options(app);
+  add(app, "-o,--output", output_, "Form of the result")
+      ->check(one_of(kForms))
+      ->capture_default_str();
+  add_flag(app, "--offline", offline_, "Use only what is on this machine");
+  add_flag(app, "-q,--quiet", quiet_, "No progress on stderr");
+}
+
+void BenchVerb::kernel_options(CLI::App& app) {
+  add_list(app, "--head-sizes", kernels_.head_sizes, "kernels: head sizes")->capture_default_str();
+  add_list(app, "--groups", kernels_.groups, "kernels: query heads a KV head")
+      ->capture_default_str();
+  add_list(app, "--lengths", kernels_.lengths, "kernels: keys")->capture_default_str();
+  add_list(app, "--formats", formats_, "kernels: storage formats; default: all")
+      ->check(one_of({"f32", "f16", "bf16"}));
+  add_list(app, "--phases", phases_, "kernels: prefill, decode; default: both")
+      ->check(one_of({"prefill", "decode"}));
+}
+
+Status BenchVerb::prepare_model() {
+  if (model_.empty()) {
+    return error(Code::kInvalidArgument, "-m MODEL says what to measure, or `bench kernels`");
+  }
+  std::erase(o_.prompts, 0);
+  std::erase(o_.generate, 0);
+  o_.model_label = model_;
+  o_.compare_llama = !compare_.empty();
+  if (!baseline_.empty()) {
+    HEED_ASSIGN(o_.baseline, eval::parse_baseline(baseline_));
+  }
+  if (!k_type_.empty()) {
+    HEED_ASSIGN(o_.engine.k, parse_format(k_type_));
+  }
+  if (!v_type_.empty()) {
+    HEED_ASSIGN(o_.engine.v, parse_format(v_type_));
+  }
+  const auto mode = quiet_ ? ProgressLine::Mode::kOff : ProgressLine::Mode::kOnTerminal;
+  HEED_ASSIGN(o_.model, model_path(model_, offline_, mode));
+  return Status::ok();
+}
+
+Status BenchVerb::prepare_kernels() {
+  if (!formats_.empty()) kernels_.formats.clear();
+  for (const std::string& name : formats_) {
+    HEED_ASSIGN(kernels_.formats.emplace_back(), parse_format(name));
+  }
+  const auto wanted = [this](const char* phase) {
+    return phases_.empty() || std::find(phases_.begin(), phases_.end(), phase) != phases_.end();
+  };
+  kernels_.prefill = wanted("prefill");
+  kernels_.decode = wanted("decode");
+  kernels_.rounds = o_.rounds;
+  kernels_.threads = o_.threads;
+  return Status::ok();
+}
+
+Result<std::string> BenchVerb::measure() {
+  const auto at = std::find(kForms.begin(), kForms.end(), output_) - kForms.begin();
+  const auto form = static_cast<eval::BenchForm>(at);  // kForms is in the order of the enum
+  o_.cancel = kernels_.cancel = &interrupt_token();
+  if (!quiet_) o_.say = kernels_.say = [](const std::string& line) { note(printable(line)); };
+  if (what_ == "kernels") {
+    HEED_TRY(prepare_kernels());
+    HEED_ASSIGN(const auto report, eval::bench_kernels(kernels_));
+    return eval::format_report(report, form);
+  }
+  HEED_TRY(prepare_model());
+  HEED_ASSIGN(const auto report, eval::bench_model(o_));
+  return eval::format_report(report, form);
+}
+
+int BenchVerb::run() {
+  watch_interrupts();
+  set_last_words([] { return std::string("\nheed: interrupted; no row was printed\n"); });
+  const Result<std::string> text = measure();
+  if (text.code() == Code::kCancelled) {
+    acknowledge_interrupt();
+    note("interrupted; no row was printed");
+    return interrupt_exit_code();
+  }
+  if (!text.is_ok()) return fail(text.status());
+  fmt::print("{}", *text);
+  return kDone;
+}
+
+}  // namespace
+
+std::unique_ptr<Verb> make_bench() { return std::make_unique<BenchVerb>(); }
+
+}  // namespace heed::cli
