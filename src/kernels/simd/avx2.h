@@ -116,8 +116,8 @@ HEED_INLINE void store_interleaved(uint32_t* p, VI even, VI odd) {
   store_words(p + 8, _mm256_permute2x128_si256(a, b, 0x31));
 }
 
-HEED_INLINE void prefetch(const void* p) {
-  _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0);
+HEED_INLINE void prefetch_l2(const void* p) {
+  _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1);
 }
 
 }  // namespace

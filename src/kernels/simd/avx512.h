@@ -119,8 +119,8 @@ HEED_INLINE void store_interleaved(uint32_t* p, VI even, VI odd) {
   store_words(p + 16, _mm512_permutex2var_epi32(even, high, odd));
 }
 
-HEED_INLINE void prefetch(const void* p) {
-  _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0);
+HEED_INLINE void prefetch_l2(const void* p) {
+  _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1);
 }
 
 }  // namespace

@@ -127,7 +127,7 @@ HEED_INLINE void store_interleaved(uint32_t* p, VI even, VI odd) {
   }
 }
 
-HEED_INLINE void prefetch(const void* p) { __builtin_prefetch(p); }
+HEED_INLINE void prefetch_l2(const void* p) { __builtin_prefetch(p, 0, 2); }
 
 }  // namespace
 }  // namespace heed::kernels::HEED_ISA
