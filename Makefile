@@ -24,7 +24,7 @@ bootstrap:
 
 # CMake runs each time (a second): the dependencies of an earlier run may have changed.
 configure-%: bootstrap
-	@cmake --preset $* $(QUIET)
+	@cmake --preset $* $(QUIET) >/dev/null
 
 build: configure-release
 	@cmake --build --preset release --target heed

@@ -30,7 +30,7 @@ endforeach()
 
 if(missing)
   list(JOIN missing ", " missing)
-  message(STATUS "heed: only heed_core and its tests are configured; missing: ${missing}")
+  message(NOTICE "heed: only heed_core and its tests are configured; missing: ${missing}")
   return()
 endif()
 
