@@ -1,0 +1,17 @@
+// The long grid: other cases than the quick suite's, larger ones too.
+#include "attention_suite.h"
+
+namespace heed::test {
+namespace {
+
+class CasesFull : public ::testing::TestWithParam<int> {};
+
+TEST_P(CasesFull, error_at_most_twice_a_plain_implementation) {
+  constexpr uint64_t kCasesPerShard = 500;
+  check_generated(100'000 + GetParam() * kCasesPerShard, kCasesPerShard, 4'000'000);
+}
+
+INSTANTIATE_TEST_SUITE_P(Shards, CasesFull, ::testing::Range(0, 11));
+
+}  // namespace
+}  // namespace heed::test

@@ -1,0 +1,144 @@
+// Compares a run of heed with the fp64 oracle, row by row (relative L2), against the error that a
+// plain fp32 implementation makes on the same stored values.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "attention_problem.h"
+
+namespace heed::test {
+
+struct Comparison {
+  int64_t rows = 0;
+  int64_t failures = 0;
+  double worst_ratio = 0;  // of a row's error to its tolerance
+  double worst_error = 0;
+  std::string first_failure;
+};
+
+namespace detail {
+
+template <class T>
+double relative_l2(const double* expected, const T* actual, int n) {
+  double difference = 0, norm = 0;
+  for (int i = 0; i < n; ++i) {
+    const double d = static_cast<double>(actual[i]) - expected[i];
+    difference += d * d;
+    norm += expected[i] * expected[i];
+  }
+  if (std::isnan(difference)) return std::numeric_limits<double>::infinity();
+  if (norm == 0) return difference == 0 ? 0 : std::numeric_limits<double>::infinity();
+  return std::sqrt(difference / norm);
+}
+
+}  // namespace detail
+
+struct RowErrors {
+  double plain = 0, heed = 0;          // relative L2
+  double plain_lse = 0, heed_lse = 0;  // absolute
+  double largest_score = 0, dot_size = 0;
+  bool empty_differs = false;  // one side says -inf or zero, the other does not
+  int item = 0, row = 0, head = 0, tag = 0;
+};
+
+// Error that a row may have although the plain implementation, by luck or design, does not.
+inline double error_floor(const AttentionProblem& problem, const RowErrors& e) {
+  const AttentionCase& c = problem.problem();
+  // Weights 2^x: the documented polynomial errors (src/kernels/approx.h), numerator and sum.
+  double floor = 2 * (c.v == Format::kBf16 ? 3.0e-6 : 1.6e-7);
+  // A score is off by up to about 2^-23 of the sizes in its sum (hundreds of roundings of partial
+  // sums), its weight by as much. With few keys the plain row may happen to hit it exactly.
+  floor += 0x1p-23 * std::max({4.0, e.dot_size, 1.4427 * e.largest_score});
+  // bf16 operands: half an ulp, 2^-9, is worst; on average of many elements half of that.
+  if (problem.rounding().weights_bf16) floor += 0x1p-10;
+  if (problem.rounding().query_bf16) floor += 0x1p-10 * e.dot_size / std::sqrt(double(c.dk));
+  return floor;
+}
+
+// Query head number `bit` of a KV head's group.
+inline int head_of(const HeadMap& map, int kv_head, int bit) {
+  for (int h = 0; h < map.n_q; ++h) {
+    if (map.kv_of(h) == kv_head && bit-- == 0) return h;
+  }
+  return -1;
+}
+
+// The errors of every row, head and tag that the plan names. `stride` > 1 looks at every
+// stride-th query row only.
+inline std::vector<RowErrors> row_errors(AttentionProblem& problem, const Output& output,
+                                         int stride = 1) {
+  const Call& call = problem.call();
+  const PlainAttention<double> oracle(call, problem.kv());
+  const PlainAttention<float> plain(call, problem.kv(), problem.rounding());
+  const int64_t t_all = problem.problem().rows(), h_all = call.heads.n_q;
+  std::vector<RowErrors> errors;
+  for (size_t i = 0; i < problem.plan().items.size(); ++i) {
+    const Item& item = problem.plan().items[i];
+    for (int bit = 0; bit < 64; ++bit) {
+      if (!(item.head_mask >> bit & 1)) continue;
+      const int head = head_of(call.heads, item.kv_head, bit);
+      for (int r = 0; r < item.rows; ++r) {
+        if ((item.row + r) % stride != 0) continue;
+        for (int tag = 0; tag < call.tags; ++tag) {
+          const PlainRow<double> want = oracle.row(problem.plan(), item, r, head, tag);
+          const PlainRow<float> near = plain.row(problem.plan(), item, r, head, tag);
+          const int64_t t = call.seqs[item.seq].first + item.row + r;
+          const int64_t at = (tag * t_all + t) * h_all + head;
+          const float* got = output.out.data() + at * call.dv;
+          RowErrors e;
+          e.item = static_cast<int>(i);
+          e.row = r;
+          e.head = head;
+          e.tag = tag;
+          e.largest_score = want.largest_score;
+          e.dot_size = want.dot_size;
+          e.plain = detail::relative_l2(want.out.data(), near.out.data(), call.dv);
+          e.heed = detail::relative_l2(want.out.data(), got, call.dv);
+          const float lse = output.lse[at];
+          e.empty_differs = std::isinf(want.lse) != std::isinf(lse);
+          if (!std::isinf(want.lse)) {
+            e.plain_lse = std::fabs(near.lse - want.lse);
+            e.heed_lse = std::fabs(lse - want.lse);
+          }
+          errors.push_back(e);
+        }
+      }
+    }
+  }
+  return errors;
+}
+
+// A row passes when its error is at most twice the plain implementation's, plus the floor. The
+// plain error is the row's own or, because which way a row's few roundings fall is chance, twice
+// the root mean square over the case's rows (the 95th percentile of a normal distribution).
+inline Comparison compare(AttentionProblem& problem, const Output& output, int stride = 1) {
+  const std::vector<RowErrors> errors = row_errors(problem, output, stride);
+  double square = 0, square_lse = 0;
+  for (const RowErrors& e : errors) {
+    square += e.plain * e.plain / static_cast<double>(errors.size());
+    square_lse += e.plain_lse * e.plain_lse / static_cast<double>(errors.size());
+  }
+  const double usual = 2 * std::sqrt(square), usual_lse = 2 * std::sqrt(square_lse);
+  Comparison result;
+  for (const RowErrors& e : errors) {
+    const double floor = error_floor(problem, e);
+    const double tolerance = 2 * std::max(e.plain, usual) + floor;
+    const double lse_tolerance = 2 * std::max(e.plain_lse, usual_lse) + floor;
+    ++result.rows;
+    result.worst_error = std::max(result.worst_error, e.heed);
+    result.worst_ratio = std::max(result.worst_ratio, e.heed / tolerance);
+    if (e.heed <= tolerance && e.heed_lse <= lse_tolerance && !e.empty_differs) continue;
+    if (result.failures++ == 0) {
+      result.first_failure =
+          cat("item ", e.item, " row ", e.row, " head ", e.head, " tag ", e.tag, ": error ", e.heed,
+              " of at most ", tolerance, " (plain ", e.plain, "), lse off by ", e.heed_lse,
+              " of at most ", lse_tolerance, e.empty_differs ? ", one side sees nothing" : "");
+    }
+  }
+  return result;
+}
+
+}  // namespace heed::test

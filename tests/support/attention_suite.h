@@ -1,0 +1,47 @@
+// Runs generated cases and reports each failure with the line that repeats it.
+//
+// One line again:  HEED_CASE="isa=... seqs=..." test_attention --gtest_filter='Cases.*'
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+
+#include "attention_compare.h"
+#include "attention_generator.h"
+#include "isa_list.h"
+
+namespace heed::test {
+
+// True when the case passes; else a test failure was added.
+inline bool check_case(const AttentionCase& c) {
+  AttentionProblem problem(c);
+  if (::testing::Test::HasFatalFailure()) return false;
+  const Output output = problem.run(c.threads);
+  if (output.out.empty()) return false;
+  const Comparison result = compare(problem, output);
+  const int64_t overruns = problem.overruns();
+  if (result.failures == 0 && overruns == 0) return true;
+  ADD_FAILURE() << result.failures << " of " << result.rows << " rows are wrong; "
+                << result.first_failure << "; " << overruns << " floats beside the rows changed\n  "
+                << "HEED_CASE=\"" << to_text(c) << "\"";
+  return false;
+}
+
+// Cases [first, first + count) of the generator, or the one of HEED_CASE. Stops after five
+// failures.
+inline void check_generated(uint64_t first, uint64_t count, int64_t work) {
+  if (const char* line = std::getenv("HEED_CASE")) {
+    const Result<AttentionCase> c = parse_case(line);
+    ASSERT_TRUE(c.is_ok()) << c.message();
+    check_case(*c);
+    return;
+  }
+  const CaseGenerator generator(tested_isas(), work);
+  int failures = 0;
+  for (uint64_t i = first; i < first + count && failures < 5; ++i) {
+    failures += !check_case(generator.make(i));
+  }
+}
+
+}  // namespace heed::test
