@@ -24,7 +24,8 @@ void print_help(std::FILE* to) {
              "HEED_HOME is where models live, HEED_ISA forces an instruction set.\n\n"
              "Examples:\n"
              "  heed run smollm2:135m \"Why is the sky blue?\"\n"
-             "  heed run smollm2:135m -f report.txt -p \"Who signed the contract?\"\n");
+             "  heed run smollm2:135m -f report.txt -p \"Who signed the contract?\"\n"
+             "  heed doctor\n");
 }
 
 std::vector<std::string> verb_names() {
@@ -69,8 +70,8 @@ int run_verb(const std::string& name, std::vector<std::string> arguments) {
     return verb->run();
   }
   const std::string near = nearest_name(name, verb_names());
-  return usage_error("", fmt::format("unknown verb '{}'{}", name,
-                                     near.empty() ? "" : "; did you mean '" + near + "'?"));
+  const std::string hint = near.empty() ? "" : fmt::format("; did you mean '{}'?", near);
+  return usage_error("", fmt::format("unknown verb '{}'{}", name, hint));
 }
 
 }  // namespace
@@ -83,6 +84,7 @@ std::vector<std::unique_ptr<Verb>> all_verbs() {
   verbs.push_back(make_rm());
   verbs.push_back(make_bench());
   verbs.push_back(make_kl());
+  verbs.push_back(make_doctor());
   return verbs;
 }
 

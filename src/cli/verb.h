@@ -33,6 +33,7 @@ std::unique_ptr<Verb> make_ls();
 std::unique_ptr<Verb> make_rm();
 std::unique_ptr<Verb> make_bench();
 std::unique_ptr<Verb> make_kl();
+std::unique_ptr<Verb> make_doctor();
 
 // In the order of the help.
 std::vector<std::unique_ptr<Verb>> all_verbs();
