@@ -186,13 +186,13 @@ void print_text(const Checkup& c) {
   fmt::print("instructions   {} in use; offered: {}\n", m.isa, fmt::join(c.features, " "));
   fmt::print("cores          {} online, {} allowed, {}, SMT {}{}\n", s.cpus_online, s.cpus_allowed,
              s.cpu_quota > 0 ? fmt::format("quota {:.1f}", s.cpu_quota) : "no quota",
-             s.smt ? "on" : "off", s.governor.empty() ? "" : ", governor " + printable(s.governor));
+             s.smt ? "on" : "off", s.governor.empty() ? "" : cat(", governor ", printable(s.governor)));
   fmt::print("peaks          fp32 {}, bf16 {}, int8 {} ({} threads, the best of the rounds)\n",
              rate(m.fp32_gflops, "GFLOP/s"), rate(m.bf16_gflops, "GFLOP/s"),
              rate(m.int8_gops, "GOP/s"), m.threads);
   fmt::print("memory         {} available of {}{}, reading {:.1f} GB/s\n",
              bytes_text(s.memory_available), bytes_text(s.memory_total),
-             s.memory_limit > 0 ? ", limit " + bytes_text(s.memory_limit) : "", m.stream_gbps);
+             s.memory_limit > 0 ? cat(", limit ", bytes_text(s.memory_limit)) : "", m.stream_gbps);
   fmt::print("huge pages     transparent: {}, reserved: {}\n",
              s.huge_pages.empty() ? "unknown" : s.huge_pages, bytes_text(s.huge_reserved));
   fmt::print("disturbance    load {:.1f}, steal {:.1f} %\n\n", s.load, 100 * c.steal_during);

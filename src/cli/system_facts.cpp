@@ -11,6 +11,8 @@
 #include <sstream>
 #include <vector>
 
+#include "base/text.h"
+
 namespace heed::cli {
 namespace {
 
@@ -33,15 +35,17 @@ uint64_t number(const std::string& text) {
 // the mount point itself is the limit's place.
 std::vector<std::string> group_folders(const std::string& controller) {
   std::ifstream in("/proc/self/cgroup");
+  const std::string wanted = cat(",", controller, ",");
   std::vector<std::string> folders;
   for (std::string line; std::getline(in, line);) {
     const size_t a = line.find(':'), b = line.find(':', a + 1);
     if (a == std::string::npos || b == std::string::npos) continue;
-    const std::string names = "," + line.substr(a + 1, b - a - 1) + ",";
+    std::string names(1, ',');
+    names.append(line, a + 1, b - a - 1).push_back(',');
     std::string root;
     if (names == ",,") root = "/sys/fs/cgroup";
-    if (names.find("," + controller + ",") != std::string::npos) {
-      root = "/sys/fs/cgroup/" + line.substr(a + 1, b - a - 1);
+    if (names.find(wanted) != std::string::npos) {
+      root = cat("/sys/fs/cgroup/", line.substr(a + 1, b - a - 1));
     }
     if (root.empty()) continue;
     for (std::string path = line.substr(b + 1); path.size() > 1;
