@@ -446,4 +446,24 @@ inline void scatter_pages(AttentionProblem& problem, uint64_t seed) {
   }
 }
 
+// Deals the pages of a one-tag plan to `tags` tags: page p goes to tag p % tags.
+inline void deal_pages(Plan& plan, int tags) {
+  const Plan whole = plan;
+  plan.ranges.clear();
+  for (Item& item : plan.items) {
+    const auto first = static_cast<int32_t>(plan.ranges.size());
+    for (int tag = 0; tag < tags; ++tag) {
+      for (int r = item.range; r < item.range + item.ranges; ++r) {
+        const Range& range = whole.ranges[r];
+        for (int p = range.begin; p < range.begin + range.len; ++p) {
+          if (p % tags != tag) continue;
+          plan.ranges.push_back({p, 1, 0, static_cast<uint8_t>(tag), range.rot, -1});
+        }
+      }
+    }
+    item.range = first;
+    item.ranges = static_cast<int32_t>(plan.ranges.size()) - first;
+  }
+}
+
 }  // namespace heed::test
