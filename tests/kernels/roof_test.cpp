@@ -16,8 +16,12 @@ TEST(Roof, loops_count_operations_in_proportion_to_the_rounds) {
     EXPECT_GT(t.fma_loop(10), 0) << isa_name(isa);
     EXPECT_EQ(t.fma_loop(1000), 100 * t.fma_loop(10)) << isa_name(isa);
     EXPECT_EQ(t.bf16_loop(10) > 0, isa == Isa::kAvx512Bf16) << isa_name(isa);
-    if (isa == Isa::kAvx512Bf16) EXPECT_EQ(t.bf16_loop(10), 2 * t.fma_loop(10));
-    if (kernels::has_int8_dot(isa)) EXPECT_EQ(t.int8_loop(10), 4 * t.fma_loop(10));
+    if (isa == Isa::kAvx512Bf16) {
+      EXPECT_EQ(t.bf16_loop(10), 2 * t.fma_loop(10));
+    }
+    if (kernels::has_int8_dot(isa)) {
+      EXPECT_EQ(t.int8_loop(10), 4 * t.fma_loop(10));
+    }
   }
 }
 
