@@ -83,8 +83,8 @@ void ItemRun::begin(const Item& item) {
 // The query carries everything that multiplies the whole row: rotation, scale, log2(e) or 1 / cap.
 void ItemRun::pack_queries(int rot) {
   packed_rot_ = rot;
-  const double factor = call_.softcap > 0 ? call_.scale / static_cast<double>(call_.softcap)
-                                          : call_.scale * kLog2E;
+  const double factor =
+      call_.softcap > 0 ? call_.scale / static_cast<double>(call_.softcap) : call_.scale * kLog2E;
   const Rotary& rotary = call_.rotary;
   const bool adjacent = rotary.layout == RotaryLayout::kAdjacent;
   const bool turns = rotary.layout != RotaryLayout::kNone && rotary.n_rot > 0;
@@ -189,9 +189,9 @@ bool ItemRun::mask_rows(const Range& range, int page, int32_t slot0, uint64_t li
   uint64_t any = 0;
   for (int t = 0; t < item_->rows; ++t) {
     const int row = t * n_heads_;
-    const uint64_t mask = bit_range(int64_t{scratch_.first[row]} - slot0,
-                                    int64_t{scratch_.end[row]} - slot0) &
-                          live & tile_mask(range, page, t);
+    const uint64_t mask =
+        bit_range(int64_t{scratch_.first[row]} - slot0, int64_t{scratch_.end[row]} - slot0) & live &
+        tile_mask(range, page, t);
     std::fill_n(scratch_.mask + row, n_heads_, mask);
     any |= mask;
   }

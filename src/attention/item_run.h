@@ -14,7 +14,8 @@ class ItemRun {
  public:
   ItemRun(const Plan& plan, const Call& call, Isa isa, Scratch& scratch);
 
-  // Chooses the item. Rows are stacked token-major: row i is query head i % heads of token i / heads.
+  // Chooses the item. Rows are stacked token-major: row i is query head i % heads of token i /
+  // heads.
   void begin(const Item& item);
   int rows() const { return rows_; }
 

@@ -83,9 +83,9 @@ template <class Reads>
 ReferenceResult reference_attention(const Call& call, std::span<const ReferenceKeys> keys,
                                     const Reads& reads) {
   const int64_t rows = call.q.shape[0], heads = call.heads.n_q, dv = call.dv;
-  ReferenceResult result{std::vector<double>(call.tags * rows * heads * dv),
-                         std::vector<double>(call.tags * rows * heads,
-                                             -std::numeric_limits<double>::infinity())};
+  ReferenceResult result{
+      std::vector<double>(call.tags * rows * heads * dv),
+      std::vector<double>(call.tags * rows * heads, -std::numeric_limits<double>::infinity())};
   for (size_t s = 0; s < call.seqs.size(); ++s) {
     const SeqRows& seq = call.seqs[s];
     for (int row = 0; row < seq.rows * heads; ++row) {
@@ -140,7 +140,8 @@ inline auto plan_reads(const Plan& plan, const Call& call) {
     int in_group = 0;
     for (int i = 0; i < h; ++i) in_group += call.heads.kv_of(i) == g;
     for (const Item& item : plan.items) {
-      if (item.seq != s || item.kv_head != g || row < item.row || row >= item.row + item.rows) continue;
+      if (item.seq != s || item.kv_head != g || row < item.row || row >= item.row + item.rows)
+        continue;
       if (!((item.head_mask >> in_group) & 1)) continue;
       for (int r = item.range; r < item.range + item.ranges; ++r) {
         const Range& range = plan.ranges[r];

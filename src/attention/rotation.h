@@ -15,10 +15,10 @@ namespace heed {
 
 struct RotarySpec {
   RotaryLayout layout = RotaryLayout::kNone;
-  int n_rot = 0;                     // leading dims that turn, even
-  double base = 10000.0;             // angle of pair i = position * scale * base^(-2i / n_rot) / factor
-  double scale = 1.0;                // linear position scale (1 / "rope scaling factor")
-  std::span<const float> factors;    // [n_rot / 2] divides the frequency of each pair; empty: 1
+  int n_rot = 0;          // leading dims that turn, even
+  double base = 10000.0;  // angle of pair i = position * scale * base^(-2i / n_rot) / factor
+  double scale = 1.0;     // linear position scale (1 / "rope scaling factor")
+  std::span<const float> factors;  // [n_rot / 2] divides the frequency of each pair; empty: 1
 };
 
 // Frequencies in radians per position, fp64. Errors: odd or negative n_rot, base or scale that is

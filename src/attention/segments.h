@@ -2,8 +2,8 @@
 //
 // A segment is the longest run of pages with one tag that stays inside one group of kSplitPages
 // pages of the list (counted from the start of the list, so neither windows nor chunks move the
-// cuts), or inside kSplitPages pages of one gather range. Both ways to run an item use this walk, so
-// the order of merges, and with it the bits, are the same.
+// cuts), or inside kSplitPages pages of one gather range. Both ways to run an item use this walk,
+// so the order of merges, and with it the bits, are the same.
 #pragma once
 
 #include <algorithm>
@@ -41,8 +41,7 @@ class SegmentWalk {
       skip_empty();
       if (range_ == end_ || range.source != 0) return true;
       const Range& following = plan_->ranges[range_];
-      if (following.source != 0 || following.tag != range.tag ||
-          group_of(following, 0) != group) {
+      if (following.source != 0 || following.tag != range.tag || group_of(following, 0) != group) {
         return true;
       }
     }

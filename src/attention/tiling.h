@@ -3,8 +3,8 @@
 
 namespace heed {
 
-// Tokens of a query block for `group` query heads per KV head: 96 stacked rows, fewer when the heads
-// are so large that the tile's scratch would leave L2, and at least one token.
+// Tokens of a query block for `group` query heads per KV head: 96 stacked rows, fewer when the
+// heads are so large that the tile's scratch would leave L2, and at least one token.
 int tile_tokens(int group, int dk, int dv);
 
 }  // namespace heed

@@ -15,8 +15,8 @@ constexpr Code kBad = Code::kInvalidArgument;
 Status check_heads(const Call& call, const LayerShape& layer) {
   const HeadMap& heads = call.heads;
   if (heads.n_kv != layer.kv_heads) {
-    return error(kBad, "attention: ", heads.n_kv, " KV heads, the store's layer ", call.layer, " has ",
-                 layer.kv_heads);
+    return error(kBad, "attention: ", heads.n_kv, " KV heads, the store's layer ", call.layer,
+                 " has ", layer.kv_heads);
   }
   if (heads.n_q < 1 || heads.n_q > 65535) {
     return error(Code::kOutOfRange, "attention: ", heads.n_q, " query heads; use 1 to 65,535");

@@ -124,8 +124,8 @@ size_t ScratchSizes::bytes() const {
 size_t partial_floats(const Plan& plan, int dv) {
   size_t rows = 0;
   for (const Item& item : plan.items) {
-    rows += static_cast<size_t>(stacked_rows(item)) *
-            static_cast<size_t>(count_segments(plan, item));
+    rows +=
+        static_cast<size_t>(stacked_rows(item)) * static_cast<size_t>(count_segments(plan, item));
   }
   return rows * state_floats(dv);
 }

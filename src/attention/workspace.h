@@ -1,10 +1,10 @@
 // What run needs besides its arguments: scratch of every thread, partial results, the counter that
 // deals units and the barrier.
 //
-// Calls on one workspace follow each other with a barrier of the caller's between them (a ggml graph
-// has one after every node, Team::run one at its end): no member may start a call before all members
-// have returned from the one before. The last member to leave resets the counters; nothing else
-// synchronises calls.
+// Calls on one workspace follow each other with a barrier of the caller's between them (a ggml
+// graph has one after every node, Team::run one at its end): no member may start a call before all
+// members have returned from the one before. The last member to leave resets the counters; nothing
+// else synchronises calls.
 #pragma once
 
 #include <atomic>
@@ -39,19 +39,19 @@ using Block = std::unique_ptr<uint8_t[], FreeDeleter>;
 
 // Scratch of one thread, cut from one block.
 struct Scratch {
-  void* q = nullptr;           // [rows] packed queries
-  void* p = nullptr;           // [rows][64] weights
-  uint64_t* mask = nullptr;    // [rows] of the page at hand
-  int32_t* first = nullptr;    // [rows] first slot a row sees
-  int32_t* end = nullptr;      // [rows] behind the last one
-  float* slope = nullptr;      // [rows] ALiBi slopes in base 2
-  float* distance = nullptr;   // [rows] query position - origin of the page
-  float* bias = nullptr;       // [64]
-  float* key = nullptr;        // [64]
-  float* turned = nullptr;     // [kMaxHeadSize] a rotated query
-  void* k = nullptr;           // gathered K page
-  void* v = nullptr;           // gathered or transposed V page
-  State part, whole;           // of the split at hand; merged before it
+  void* q = nullptr;              // [rows] packed queries
+  void* p = nullptr;              // [rows][64] weights
+  uint64_t* mask = nullptr;       // [rows] of the page at hand
+  int32_t* first = nullptr;       // [rows] first slot a row sees
+  int32_t* end = nullptr;         // [rows] behind the last one
+  float* slope = nullptr;         // [rows] ALiBi slopes in base 2
+  float* distance = nullptr;      // [rows] query position - origin of the page
+  float* bias = nullptr;          // [64]
+  float* key = nullptr;           // [64]
+  float* turned = nullptr;        // [kMaxHeadSize] a rotated query
+  void* k = nullptr;              // gathered K page
+  void* v = nullptr;              // gathered or transposed V page
+  State part, whole;              // of the split at hand; merged before it
   uint64_t tiles = 0, pages = 0;  // counters of the last run
 };
 

@@ -40,7 +40,7 @@ Features detect() {
   const Leaf base = cpuid(1, 0);
   if (!bit(base.ecx, 27)) return f;  // OSXSAVE: xgetbv exists
   const uint64_t state = xcr0();
-  const bool ymm = (state & 0x6) == 0x6;     // SSE and AVX registers
+  const bool ymm = (state & 0x6) == 0x6;           // SSE and AVX registers
   const bool zmm = ymm && (state & 0xE0) == 0xE0;  // opmask, upper zmm0-15, zmm16-31
   const Leaf seven = cpuid(7, 0);
   const Leaf seven1 = seven.eax >= 1 ? cpuid(7, 1) : Leaf{};
@@ -122,8 +122,9 @@ Result<Isa> choose_isa() {
     Result<Isa> forced = parse_isa(text);
     if (!forced.is_ok()) return forced.status().with_context(variable);
     if (!isa_supported(*forced)) {
-      return error(Code::kUnsupported, variable, "=", text, ": this machine cannot run it; the best ",
-                   "it can run is ", isa_name(best_isa()), " (unset the variable to choose it)");
+      return error(Code::kUnsupported, variable, "=", text,
+                   ": this machine cannot run it; the best ", "it can run is ",
+                   isa_name(best_isa()), " (unset the variable to choose it)");
     }
     return forced;
   }

@@ -1,9 +1,9 @@
 // The kernels of avx2: its vocabulary, then the texts that are the same for every ISA.
 #define HEED_ISA avx2
 #include "kernels/table.h"
-
+// The order is that of use: a sorted list would not compile.
+// clang-format off
 #include "kernels/simd/avx2.h"
-
 #include "kernels/approx.h"
 #include "kernels/operands.h"
 #include "kernels/pack.h"
@@ -11,3 +11,4 @@
 #include "kernels/tile.h"
 #include "kernels/roof.h"
 #include "kernels/fill_table.h"
+// clang-format on

@@ -14,7 +14,10 @@ struct F32Operand {
   using V = VF;
   static constexpr int kSub = 1;
   static constexpr int kPack = 1;
-  template <int> static HEED_INLINE VF load_b(const float* b) { return load(b); }
+  template <int>
+  static HEED_INLINE VF load_b(const float* b) {
+    return load(b);
+  }
   static HEED_INLINE VF broadcast(const float* x) { return set1(*x); }
   static HEED_INLINE VF multiply_add(VF acc, VF x, VF b) { return fma(x, b, acc); }
 };
@@ -25,7 +28,10 @@ struct F16Operand {
   using V = VF;
   static constexpr int kSub = 1;
   static constexpr int kPack = 1;
-  template <int> static HEED_INLINE VF load_b(const uint16_t* b) { return load_f16(b); }
+  template <int>
+  static HEED_INLINE VF load_b(const uint16_t* b) {
+    return load_f16(b);
+  }
   static HEED_INLINE VF broadcast(const float* x) { return set1(*x); }
   static HEED_INLINE VF multiply_add(VF acc, VF x, VF b) { return fma(x, b, acc); }
 };
@@ -38,19 +44,24 @@ struct Bf16Operand {
   using V = VI;
   static constexpr int kSub = 1;
   static constexpr int kPack = 2;
-  template <int> static HEED_INLINE VI load_b(const uint32_t* b) { return load_words(b); }
+  template <int>
+  static HEED_INLINE VI load_b(const uint32_t* b) {
+    return load_words(b);
+  }
   static HEED_INLINE VI broadcast(const uint32_t* x) { return set1_word(*x); }
   static HEED_INLINE VF multiply_add(VF acc, VI x, VI b) { return dot_pairs(x, b, acc); }
 };
 #else
-// A bf16 is the upper half of an fp32: the pair is widened to two vectors and multiplied with fp32 A.
+// A bf16 is the upper half of an fp32: the pair is widened to two vectors and multiplied with fp32
+// A.
 struct Bf16Operand {
   using X = float;
   using B = uint32_t;
   using V = VF;
   static constexpr int kSub = 2;
   static constexpr int kPack = 2;
-  template <int sub> static HEED_INLINE VF load_b(const uint32_t* b) {
+  template <int sub>
+  static HEED_INLINE VF load_b(const uint32_t* b) {
     const VI w = load_words(b);
     if constexpr (sub == 0) return as_float(shift_left<16>(w));
     return as_float(and_words(w, set1_word(0xFFFF0000u)));

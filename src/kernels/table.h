@@ -1,8 +1,8 @@
 // What one ISA's translation unit provides, as plain function pointers.
 //
-// The units include this header and are compiled with their ISA's flags, so it includes nothing that
-// contains code: an inline function of the standard library compiled there could be the copy that
-// the linker keeps for everybody.
+// The units include this header and are compiled with their ISA's flags, so it includes nothing
+// that contains code: an inline function of the standard library compiled there could be the copy
+// that the linker keeps for everybody.
 #pragma once
 
 #include <stddef.h>
@@ -37,11 +37,11 @@ struct FormatOps {
 // Scores that are more than a scaled dot product. All in base 2: what is added to a score was
 // multiplied by log2(e).
 struct ScoreExtras {
-  float cap = 0;                  // x -> cap * tanh(x), 0: none
-  const float* bias = nullptr;    // [64] per slot, or null
-  const float* slope = nullptr;   // [rows] ALiBi, or null
+  float cap = 0;                    // x -> cap * tanh(x), 0: none
+  const float* bias = nullptr;      // [64] per slot, or null
+  const float* slope = nullptr;     // [rows] ALiBi, or null
   const float* distance = nullptr;  // [rows] query position - origin of the page
-  const float* key = nullptr;     // [64] key position - origin of the page
+  const float* key = nullptr;       // [64] key position - origin of the page
 };
 
 // One page against the stacked query rows of a tile. Row r's running state is (m, l, o)[r]:
@@ -50,17 +50,17 @@ struct PageCall {
   int k_format = 0, v_format = 0;  // Format as an index
   int dk = 0, dv = 0;
   int rows = 0;
-  const void* q = nullptr;         // [rows] packed by pack_q, q_bytes(dk) apart
+  const void* q = nullptr;  // [rows] packed by pack_q, q_bytes(dk) apart
   const void* k = nullptr;
   const void* v = nullptr;
-  const void* next_k = nullptr;    // prefetched while few rows are computed; null: none
+  const void* next_k = nullptr;  // prefetched while few rows are computed; null: none
   const void* next_v = nullptr;
   const uint64_t* mask = nullptr;  // [rows] bit i: slot i is read; null: all slots by all rows
   const ScoreExtras* extras = nullptr;
-  float* m = nullptr;              // [rows], base 2
-  float* l = nullptr;              // [rows][kLaneFloats]
-  float* o = nullptr;              // [rows][o_stride], o_stride = row_floats(dv)
-  void* p = nullptr;               // scratch [rows][64] of 4 bytes
+  float* m = nullptr;  // [rows], base 2
+  float* l = nullptr;  // [rows][kLaneFloats]
+  float* o = nullptr;  // [rows][o_stride], o_stride = row_floats(dv)
+  void* p = nullptr;   // scratch [rows][64] of 4 bytes
 };
 
 inline constexpr int kLaneFloats = 16;  // floats kept per running sum, enough for every ISA
@@ -92,10 +92,18 @@ struct Table {
   uint32_t (*stream_read)(const void* data, size_t bytes);
 };
 
-namespace scalar { extern const Table kTable; }
-namespace avx2 { extern const Table kTable; }
-namespace avx512 { extern const Table kTable; }
-namespace avx512_bf16 { extern const Table kTable; }
+namespace scalar {
+extern const Table kTable;
+}
+namespace avx2 {
+extern const Table kTable;
+}
+namespace avx512 {
+extern const Table kTable;
+}
+namespace avx512_bf16 {
+extern const Table kTable;
+}
 
 }  // namespace kernels
 }  // namespace heed

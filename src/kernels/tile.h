@@ -1,10 +1,11 @@
-// The tile of attention: one page (64 keys of one KV head) against the stacked query rows of a tile.
+// The tile of attention: one page (64 keys of one KV head) against the stacked query rows of a
+// tile.
 //
-// Both products are register tiles of R <= 6 rows x 64 columns (AVX2: 16): 24 accumulators cover the
-// latency of the dot (6 cycles, one or two issued a cycle), and one load of B feeds R products. The
-// same loops do prefill (R = 6) and decode (R = query heads per KV head). The page is swept twice:
-// scores and softmax for all rows while K is in L1, then values for all rows while V is, so a tile of
-// 96 rows reads a page from L2 once and not 16 times.
+// Both products are register tiles of R <= 6 rows x 64 columns (AVX2: 16): 24 accumulators cover
+// the latency of the dot (6 cycles, one or two issued a cycle), and one load of B feeds R products.
+// The same loops do prefill (R = 6) and decode (R = query heads per KV head). The page is swept
+// twice: scores and softmax for all rows while K is in L1, then values for all rows while V is, so
+// a tile of 96 rows reads a page from L2 once and not 16 times.
 //
 // Softmax is in base 2 (the packed query carries scale * log2(e)). A row is rescaled only when its
 // maximum grows; else the maximum costs one comparison per 64 scores. Sums are kept by lane and
@@ -22,8 +23,10 @@ constexpr int kKeys = 64;
 constexpr int kKeyVectors = kKeys / kLanes;
 
 // Elements of one row of weights: uint32_t holds a pair of bf16.
-template <class Weight> constexpr ptrdiff_t kWeightsOfRow = kKeys;
-template <> constexpr ptrdiff_t kWeightsOfRow<uint32_t> = kKeys / 2;
+template <class Weight>
+constexpr ptrdiff_t kWeightsOfRow = kKeys;
+template <>
+constexpr ptrdiff_t kWeightsOfRow<uint32_t> = kKeys / 2;
 
 // One step's B vectors and its R x NV products.
 template <class Op, int sub, int R, int NV>
@@ -41,10 +44,10 @@ HEED_INLINE void multiply_step(const typename Op::X* x, ptrdiff_t x_stride, cons
 }
 
 // acc[r][j] += sum over steps of x[r][step] * b[step][j]. `ahead` walks through the following page
-// at the rate at which b is read: few rows are bound by memory, and the hardware prefetcher stops at
-// 4 KiB boundaries. It fills L2, not L1: K and V of two pages do not fit L1, and lines evicted before
-// their use were fetched twice (9,800 cycles a page from memory against 5,900; 4,300 is the stream's
-// time, Zen 4, 4 rows, d = 128).
+// at the rate at which b is read: few rows are bound by memory, and the hardware prefetcher stops
+// at 4 KiB boundaries. It fills L2, not L1: K and V of two pages do not fit L1, and lines evicted
+// before their use were fetched twice (9,800 cycles a page from memory against 5,900; 4,300 is the
+// stream's time, Zen 4, 4 rows, d = 128).
 template <class Op, int R, int NV>
 HEED_INLINE void contract(const typename Op::X* x, ptrdiff_t x_stride, const typename Op::B* b,
                           ptrdiff_t b_stride, int steps, const char* ahead, VF (&acc)[R][NV]) {
@@ -194,8 +197,8 @@ __attribute__((noinline)) void values_tile(const typename Op::X* p, const typena
 }
 
 template <class Op, int R>
-HEED_INLINE void values_columns(int vectors, const typename Op::X* p, const typename Op::B* v, int dv,
-                                const char* ahead, float* o) {
+HEED_INLINE void values_columns(int vectors, const typename Op::X* p, const typename Op::B* v,
+                                int dv, const char* ahead, float* o) {
   if constexpr (kPanel == 4) {
     if (vectors == 4) return values_tile<Op, R, 4>(p, v, dv, ahead, o);
     if (vectors == 3) return values_tile<Op, R, 3>(p, v, dv, ahead, o);

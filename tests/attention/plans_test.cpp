@@ -1,5 +1,6 @@
-// Plans that are not dense: page ranges, gathered slots, tile masks, rotation deltas and tags, drawn at
-// random, against the fp64 reference that follows the same plan; parts combine to the whole.
+// Plans that are not dense: page ranges, gathered slots, tile masks, rotation deltas and tags,
+// drawn at random, against the fp64 reference that follows the same plan; parts combine to the
+// whole.
 #include <gtest/gtest.h>
 
 #include "dense_case.h"
@@ -35,8 +36,10 @@ void add_mask(Plan& plan, Range& range, int rows, int pages, Random& random) {
   for (int i = 0; i < rows * pages; ++i) {
     const uint64_t kind = random.below(4);  // none, all, sparse, dense
     const uint64_t bits = random.bits();
-    plan.tile_masks.push_back(kind == 0 ? 0 : kind == 1 ? ~uint64_t{0} : kind == 2 ? bits & random.bits()
-                                                                                : bits | random.bits());
+    plan.tile_masks.push_back(kind == 0   ? 0
+                              : kind == 1 ? ~uint64_t{0}
+                              : kind == 2 ? bits & random.bits()
+                                          : bits | random.bits());
   }
 }
 
@@ -83,10 +86,18 @@ double ceiling(const DenseSpec& s, Isa isa) {
 }
 
 DenseSpec spec_of(Format format, uint64_t seed) {
-  DenseSpec spec{.n_q = 6, .n_kv = 2, .dk = 32, .dv = 20, .k = format, .v = format,
-                 .history = 1300, .rows = 30, .sequences = 2};
-  spec.rotary = seed % 3 == 0 ? RotaryLayout::kNone
-                              : seed % 3 == 1 ? RotaryLayout::kAdjacent : RotaryLayout::kHalves;
+  DenseSpec spec{.n_q = 6,
+                 .n_kv = 2,
+                 .dk = 32,
+                 .dv = 20,
+                 .k = format,
+                 .v = format,
+                 .history = 1300,
+                 .rows = 30,
+                 .sequences = 2};
+  spec.rotary = seed % 3 == 0   ? RotaryLayout::kNone
+                : seed % 3 == 1 ? RotaryLayout::kAdjacent
+                                : RotaryLayout::kHalves;
   spec.mask = seed % 2 == 0 ? MaskKind::kCausal : MaskKind::kNone;
   spec.tags = static_cast<int>(1 + seed % 3);
   spec.alias = seed % 5 == 4;
@@ -127,7 +138,8 @@ TEST(Plans, random_plans_equal_the_reference_whatever_the_units_and_threads) {
 
 TEST(Plans, parts_by_tag_combine_to_the_attention_over_all_of_them) {
   for (Isa isa : tested_isas()) {
-    const DenseSpec spec{.n_q = 4, .n_kv = 2, .dk = 32, .dv = 32, .history = 700, .rows = 9, .tags = 3};
+    const DenseSpec spec{
+        .n_q = 4, .n_kv = 2, .dk = 32, .dv = 32, .history = 700, .rows = 9, .tags = 3};
     DenseCase c(spec, isa);
     Plan plan;
     plan_dense(c.call, plan);

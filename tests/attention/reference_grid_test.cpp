@@ -8,8 +8,8 @@
 namespace heed::test {
 namespace {
 
-// Hard ceilings of reliability.md: what a register-tiled kernel with this arithmetic was measured to
-// stay below by a factor of three. cases_test compares with a plain implementation case by case.
+// Hard ceilings of reliability.md: what a register-tiled kernel with this arithmetic was measured
+// to stay below by a factor of three. cases_test compares with a plain implementation case by case.
 double ceiling(const DenseSpec& s, Isa isa) {
   const bool bf16_dot = isa == Isa::kAvx512Bf16 && (s.k == Format::kBf16 || s.v == Format::kBf16);
   return bf16_dot ? 1.2e-2 : 2e-5;
@@ -53,8 +53,15 @@ TEST(ReferenceGrid, sizes_and_groups) {
     for (Format format : kFormats) {
       for (const auto& d : sizes) {
         for (const auto& g : groups) {
-          check({.n_q = g[0], .n_kv = g[1], .dk = d[0], .dv = d[1], .k = format, .v = format,
-                 .history = 130, .rows = 37}, isa);
+          check({.n_q = g[0],
+                 .n_kv = g[1],
+                 .dk = d[0],
+                 .dv = d[1],
+                 .k = format,
+                 .v = format,
+                 .history = 130,
+                 .rows = 37},
+                isa);
         }
       }
     }
@@ -66,8 +73,15 @@ TEST(ReferenceGrid, lengths_across_pages_and_splits) {
     for (Format format : kFormats) {
       for (int history : {0, 1, 62, 63, 64, 1023, 1024, 2100}) {
         for (int rows : {1, 2, 65}) {
-          check({.n_q = 4, .n_kv = 2, .dk = 32, .dv = 32, .k = format, .v = format,
-                 .history = history, .rows = rows}, isa);
+          check({.n_q = 4,
+                 .n_kv = 2,
+                 .dk = 32,
+                 .dv = 32,
+                 .k = format,
+                 .v = format,
+                 .history = history,
+                 .rows = rows},
+                isa);
         }
       }
     }
@@ -79,10 +93,21 @@ TEST(ReferenceGrid, masks_and_score_rules) {
     for (Format format : kFormats) {
       for (MaskKind mask : {MaskKind::kNone, MaskKind::kCausal, MaskKind::kWindow}) {
         for (int rule = 0; rule < 5; ++rule) {
-          check({.n_q = 6, .n_kv = 2, .dk = 48, .dv = 32, .k = format, .v = format, .history = 1200,
-                 .rows = 21, .mask = mask, .window = 100, .softcap = rule == 1 || rule == 4 ? 5.0f : 0,
-                 .alibi = rule == 2 || rule == 4, .sinks = rule == 3 || rule == 4,
-                 .bias = rule == 4}, isa);
+          check({.n_q = 6,
+                 .n_kv = 2,
+                 .dk = 48,
+                 .dv = 32,
+                 .k = format,
+                 .v = format,
+                 .history = 1200,
+                 .rows = 21,
+                 .mask = mask,
+                 .window = 100,
+                 .softcap = rule == 1 || rule == 4 ? 5.0f : 0,
+                 .alibi = rule == 2 || rule == 4,
+                 .sinks = rule == 3 || rule == 4,
+                 .bias = rule == 4},
+                isa);
         }
       }
     }
@@ -94,8 +119,17 @@ TEST(ReferenceGrid, rotation_layouts_mixed_formats_and_several_sequences) {
     for (RotaryLayout rotary : {RotaryLayout::kAdjacent, RotaryLayout::kHalves}) {
       for (Format k : kFormats) {
         for (Format v : kFormats) {
-          check({.n_q = 4, .n_kv = 2, .dk = 24, .dv = 40, .k = k, .v = v, .history = 90, .rows = 33,
-                 .sequences = 3, .rotary = rotary}, isa);
+          check({.n_q = 4,
+                 .n_kv = 2,
+                 .dk = 24,
+                 .dv = 40,
+                 .k = k,
+                 .v = v,
+                 .history = 90,
+                 .rows = 33,
+                 .sequences = 3,
+                 .rotary = rotary},
+                isa);
         }
       }
     }
@@ -106,8 +140,16 @@ TEST(ReferenceGrid, latent_attention_with_values_inside_the_keys) {
   for (Isa isa : tested_isas()) {
     for (Format format : kFormats) {
       for (int rows : {1, 5}) {
-        check({.n_q = 16, .n_kv = 1, .dk = 576, .dv = 512, .k = format, .v = format, .alias = true,
-               .history = 150, .rows = rows}, isa);
+        check({.n_q = 16,
+               .n_kv = 1,
+               .dk = 576,
+               .dv = 512,
+               .k = format,
+               .v = format,
+               .alias = true,
+               .history = 150,
+               .rows = rows},
+              isa);
       }
     }
   }

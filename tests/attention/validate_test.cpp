@@ -24,9 +24,13 @@ const Fault kFaults[] = {
     {"soft cap", "soft cap", [](Plan&, Call& c) { c.softcap = -1; }},
     {"window", "window of 0", [](Plan&, Call& c) { c.mask = MaskKind::kWindow; }},
     {"rotated dims", "34 rotated dims",
-     [](Plan&, Call& c) { c.rotary = {RotaryLayout::kHalves, 34, c.q.data, c.q.data}; }},
+     [](Plan&, Call& c) {
+       c.rotary = {RotaryLayout::kHalves, 34, c.q.data, c.q.data};
+     }},
     {"rotation table", "without its cos",
-     [](Plan&, Call& c) { c.rotary = {RotaryLayout::kHalves, 16, nullptr, nullptr}; }},
+     [](Plan&, Call& c) {
+       c.rotary = {RotaryLayout::kHalves, 16, nullptr, nullptr};
+     }},
     {"q shape", "q has size", [](Plan&, Call& c) { c.q.shape[1] = 3; }},
     {"q stride", "last stride", [](Plan&, Call& c) { c.q.stride[2] = 2; }},
     {"out", "out is missing", [](Plan&, Call& c) { c.out.data = nullptr; }},
@@ -45,8 +49,7 @@ const Fault kFaults[] = {
     {"tag", "tag 1 of 1", [](Plan& p, Call&) { p.ranges[0].tag = 1; }},
     {"rotation delta", "rotation delta 3", [](Plan& p, Call&) { p.ranges[0].rot = 3; }},
     {"tile masks", "tile masks [", [](Plan& p, Call&) { p.ranges[0].tile_mask = 0; }},
-    {"gather entries", "gather entries [",
-     [](Plan& p, Call&) { p.ranges[0].source = 1; }},
+    {"gather entries", "gather entries [", [](Plan& p, Call&) { p.ranges[0].source = 1; }},
     {"gathered slot", "gathered slot 100000 of",
      [](Plan& p, Call&) {
        p.gather = {100000};
@@ -63,7 +66,8 @@ const Fault kFaults[] = {
 
 TEST(Validate, accepts_the_dense_plan_and_names_every_fault) {
   for (const Fault& fault : kFaults) {
-    DenseCase c({.n_q = 4, .n_kv = 2, .dk = 32, .dv = 32, .history = 100, .rows = 30}, Isa::kScalar);
+    DenseCase c({.n_q = 4, .n_kv = 2, .dk = 32, .dv = 32, .history = 100, .rows = 30},
+                Isa::kScalar);
     Plan plan;
     plan_dense(c.call, plan);
     ASSERT_TRUE(validate(plan, c.call).is_ok());

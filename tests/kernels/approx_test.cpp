@@ -33,7 +33,8 @@ double tanh_exact(double x) { return std::tanh(x); }
 std::vector<float> samples(double low, double high, int n) {
   std::vector<float> x;
   for (int i = 0; i < n; ++i) {
-    x.push_back(static_cast<float>(low + (high - low) * random_uniform(7, static_cast<uint64_t>(i))));
+    x.push_back(
+        static_cast<float>(low + (high - low) * random_uniform(7, static_cast<uint64_t>(i))));
   }
   for (int e = -40; e <= 6; ++e) {
     for (float f : {1.0f, 1.0000001f, 1.5f, 1.9999999f}) {

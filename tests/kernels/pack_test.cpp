@@ -57,12 +57,14 @@ bool same(float a, float b) {
 
 std::vector<float> values(size_t n, uint64_t seed) {
   std::vector<float> x(n);
-  const float special[] = {0.0f, -0.0f, INFINITY, -INFINITY, NAN, 1e-40f, -1e-7f, 65519.9f, 65520.0f,
-                           3.4e38f, 1.00390625f, 1.01171875f, 1.00048828125f, 6e-8f, -2.9e-8f};
+  const float special[] = {0.0f,        -0.0f,       INFINITY,       -INFINITY, NAN,
+                           1e-40f,      -1e-7f,      65519.9f,       65520.0f,  3.4e38f,
+                           1.00390625f, 1.01171875f, 1.00048828125f, 6e-8f,     -2.9e-8f};
   for (size_t i = 0; i < n; ++i) {
     const uint64_t r = random_bits(seed, i);
-    x[i] = r % 16 == 0 ? special[(r >> 8) % std::size(special)]
-                       : static_cast<float>(random_normal(seed, i) * std::exp2(double(r % 21) - 10));
+    x[i] = r % 16 == 0
+               ? special[(r >> 8) % std::size(special)]
+               : static_cast<float>(random_normal(seed, i) * std::exp2(double(r % 21) - 10));
   }
   return x;
 }
@@ -90,10 +92,12 @@ void check_round_trip(const FormatOps& ops, Isa isa, int d, uint64_t seed) {
     for (int c = 0; c < d; ++c) {
       const size_t i = static_cast<size_t>(t * stride + c);
       const float want = stored(ops.format, rows[i]);
-      ASSERT_TRUE(same(back_k[i], want)) << isa_name(isa) << " " << format_name(ops.format) << " K d="
-                                         << d << " " << rows[i] << " " << back_k[i] << " " << want;
-      ASSERT_TRUE(same(back_v[i], want)) << isa_name(isa) << " " << format_name(ops.format) << " V d="
-                                         << d << " " << rows[i] << " " << back_v[i] << " " << want;
+      ASSERT_TRUE(same(back_k[i], want))
+          << isa_name(isa) << " " << format_name(ops.format) << " K d=" << d << " " << rows[i]
+          << " " << back_k[i] << " " << want;
+      ASSERT_TRUE(same(back_v[i], want))
+          << isa_name(isa) << " " << format_name(ops.format) << " V d=" << d << " " << rows[i]
+          << " " << back_v[i] << " " << want;
     }
   }
 }

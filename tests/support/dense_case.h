@@ -151,8 +151,8 @@ class DenseCase {
       if (spec.sinks) sinks.push_back(0.5f * h - 1.0f);
     }
     for (int s = 0; s < spec.sequences; ++s) {
-      seqs_.push_back({s * spec.rows, spec.rows, total(s) - spec.rows, nullptr,
-                       lists_.data() + s * spec.n_kv});
+      seqs_.push_back(
+          {s * spec.rows, spec.rows, total(s) - spec.rows, nullptr, lists_.data() + s * spec.n_kv});
     }
     if (spec.rotary == RotaryLayout::kNone) return;
     RotarySpec rope;
@@ -212,7 +212,8 @@ class DenseCase {
 };
 
 // Relative L2 error of the worst row.
-inline double worst_row_error(const std::vector<float>& got, const std::vector<double>& want, int d) {
+inline double worst_row_error(const std::vector<float>& got, const std::vector<double>& want,
+                              int d) {
   double worst = 0;
   for (size_t at = 0; at < want.size(); at += static_cast<size_t>(d)) {
     double error = 0, size = 0;

@@ -1,4 +1,5 @@
-// The instruction sets that tests run on: all that this machine has, or the one that HEED_ISA names.
+// The instruction sets that tests run on: all that this machine has, or the one that HEED_ISA
+// names.
 #pragma once
 
 #include <cstdlib>

@@ -71,8 +71,14 @@ HEED_INLINE VF as_float(VI x) { return _mm256_castsi256_ps(x); }
 HEED_INLINE VI and_words(VI a, VI b) { return _mm256_and_si256(a, b); }
 HEED_INLINE VI or_words(VI a, VI b) { return _mm256_or_si256(a, b); }
 HEED_INLINE VI add_words(VI a, VI b) { return _mm256_add_epi32(a, b); }
-template <int n> HEED_INLINE VI shift_left(VI a) { return _mm256_slli_epi32(a, n); }
-template <int n> HEED_INLINE VI shift_right(VI a) { return _mm256_srli_epi32(a, n); }
+template <int n>
+HEED_INLINE VI shift_left(VI a) {
+  return _mm256_slli_epi32(a, n);
+}
+template <int n>
+HEED_INLINE VI shift_right(VI a) {
+  return _mm256_srli_epi32(a, n);
+}
 HEED_INLINE VI select_number(VF x, VI a, VI b) {
   return _mm256_blendv_epi8(a, b, _mm256_castps_si256(_mm256_cmp_ps(x, x, _CMP_UNORD_Q)));
 }

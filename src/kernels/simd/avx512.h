@@ -38,9 +38,7 @@ HEED_INLINE VF max(VF a, VF b) { return _mm512_max_ps(a, b); }
 HEED_INLINE VF abs(VF a) { return _mm512_abs_ps(a); }
 HEED_INLINE float reduce_max(VF a) { return _mm512_reduce_max_ps(a); }
 
-HEED_INLINE bool any_greater(VF a, VF b) {
-  return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ) != 0;
-}
+HEED_INLINE bool any_greater(VF a, VF b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ) != 0; }
 // Lane i of a where bit (first + i) of mask is set, else b.
 HEED_INLINE VF select_bits(uint64_t mask, int first, VF a, VF b) {
   return _mm512_mask_blend_ps(static_cast<__mmask16>(mask >> first), b, a);
@@ -49,13 +47,12 @@ HEED_INLINE VF select_less(VF x, VF y, VF if_less, VF otherwise) {
   return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(x, y, _CMP_LT_OQ), otherwise, if_less);
 }
 HEED_INLINE VF copy_sign(VF magnitude, VF sign) {
-  return _mm512_castsi512_ps(_mm512_ternarylogic_epi32(set1_word(0x80000000u),
-                                                       _mm512_castps_si512(sign),
-                                                       _mm512_castps_si512(magnitude), 0xCA));
+  return _mm512_castsi512_ps(_mm512_ternarylogic_epi32(
+      set1_word(0x80000000u), _mm512_castps_si512(sign), _mm512_castps_si512(magnitude), 0xCA));
 }
 
-// The nearest integer, and p * 2^n: vscalef underflows gradually and turns n = -inf into 0 even where
-// p is NaN, so nothing has to be clamped.
+// The nearest integer, and p * 2^n: vscalef underflows gradually and turns n = -inf into 0 even
+// where p is NaN, so nothing has to be clamped.
 HEED_INLINE VF round_nearest(VF x) { return _mm512_roundscale_ps(x, 0); }
 HEED_INLINE VF clamp_exponent(VF y) { return y; }
 HEED_INLINE VF scale_by_power(VF p, VF n) { return _mm512_scalef_ps(p, n); }
@@ -65,8 +62,14 @@ HEED_INLINE VF as_float(VI x) { return _mm512_castsi512_ps(x); }
 HEED_INLINE VI and_words(VI a, VI b) { return _mm512_and_si512(a, b); }
 HEED_INLINE VI or_words(VI a, VI b) { return _mm512_or_si512(a, b); }
 HEED_INLINE VI add_words(VI a, VI b) { return _mm512_add_epi32(a, b); }
-template <int n> HEED_INLINE VI shift_left(VI a) { return _mm512_slli_epi32(a, n); }
-template <int n> HEED_INLINE VI shift_right(VI a) { return _mm512_srli_epi32(a, n); }
+template <int n>
+HEED_INLINE VI shift_left(VI a) {
+  return _mm512_slli_epi32(a, n);
+}
+template <int n>
+HEED_INLINE VI shift_right(VI a) {
+  return _mm512_srli_epi32(a, n);
+}
 // Lane of a where x is a number, of b where x is NaN.
 HEED_INLINE VI select_number(VF x, VI a, VI b) {
   return _mm512_mask_blend_epi32(_mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q), a, b);

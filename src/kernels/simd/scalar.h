@@ -1,5 +1,5 @@
-// SIMD vocabulary without an instruction set: four lanes as a compiler vector type, which any target
-// lowers to what it has. fma is two roundings here.
+// SIMD vocabulary without an instruction set: four lanes as a compiler vector type, which any
+// target lowers to what it has. fma is two roundings here.
 #pragma once
 
 #include <stddef.h>
@@ -46,8 +46,14 @@ HEED_INLINE VF as_float(VI x) { return bits<VF>(x); }
 HEED_INLINE VI and_words(VI a, VI b) { return a & b; }
 HEED_INLINE VI or_words(VI a, VI b) { return a | b; }
 HEED_INLINE VI add_words(VI a, VI b) { return a + b; }
-template <int n> HEED_INLINE VI shift_left(VI a) { return a << n; }
-template <int n> HEED_INLINE VI shift_right(VI a) { return a >> n; }
+template <int n>
+HEED_INLINE VI shift_left(VI a) {
+  return a << n;
+}
+template <int n>
+HEED_INLINE VI shift_right(VI a) {
+  return a >> n;
+}
 HEED_INLINE VI choose(VI mask, VI a, VI b) { return (a & mask) | (b & ~mask); }
 HEED_INLINE VI select_number(VF x, VI a, VI b) { return choose(bits<VI>(x == x), a, b); }
 
@@ -104,7 +110,8 @@ HEED_INLINE uint16_t half_bits(float x) {
     const float shifted = bits<float>(a) + 0.5f;
     return static_cast<uint16_t>(sign | (bits<uint32_t>(shifted) - 0x3F000000u));
   }
-  const uint32_t rounded = a - 0x38000000u + 0xFFFu + ((a >> 13) & 1u);  // to even; may carry to inf
+  const uint32_t rounded =
+      a - 0x38000000u + 0xFFFu + ((a >> 13) & 1u);  // to even; may carry to inf
   return static_cast<uint16_t>(sign | (rounded >> 13));
 }
 HEED_INLINE void store_f16(uint16_t* p, VF x) {
