@@ -4,6 +4,7 @@
 
 #include "attention/workspace.h"
 #include "attention_compare.h"
+#include "attention_rewrites.h"
 #include "isa_list.h"
 
 namespace heed::test {

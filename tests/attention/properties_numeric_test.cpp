@@ -1,6 +1,7 @@
 // Properties that hold up to rounding: instruction sets agree with each other, parts by tag combine
 // to the whole, and skipped work is not computed.
 #include "attention_compare.h"
+#include "attention_rewrites.h"
 #include "isa_list.h"
 
 namespace heed::test {
