@@ -186,7 +186,8 @@ void print_text(const Checkup& c) {
   fmt::print("instructions   {} in use; offered: {}\n", m.isa, fmt::join(c.features, " "));
   fmt::print("cores          {} online, {} allowed, {}, SMT {}{}\n", s.cpus_online, s.cpus_allowed,
              s.cpu_quota > 0 ? fmt::format("quota {:.1f}", s.cpu_quota) : "no quota",
-             s.smt ? "on" : "off", s.governor.empty() ? "" : cat(", governor ", printable(s.governor)));
+             s.smt ? "on" : "off",
+             s.governor.empty() ? "" : cat(", governor ", printable(s.governor)));
   fmt::print("peaks          fp32 {}, bf16 {}, int8 {} ({} threads, the best of the rounds)\n",
              rate(m.fp32_gflops, "GFLOP/s"), rate(m.bf16_gflops, "GFLOP/s"),
              rate(m.int8_gops, "GOP/s"), m.threads);

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/text.h"
+#include "session/available_memory.h"
 
 namespace heed::cli {
 namespace {
@@ -138,7 +139,7 @@ SystemFacts read_system_facts() {
   f.smt = first_line("/sys/devices/system/cpu/smt/active") == "1";
   f.governor = first_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor");
   f.memory_total = meminfo("MemTotal");
-  f.memory_available = meminfo("MemAvailable");
+  f.memory_available = available_memory();
   f.memory_limit = read_memory_limit(f.memory_total);
   f.huge_pages = chosen(first_line("/sys/kernel/mm/transparent_hugepage/enabled"));
   f.huge_reserved = meminfo("HugePages_Total") * meminfo("Hugepagesize");

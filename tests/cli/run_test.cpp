@@ -1,0 +1,108 @@
+// heed run with the real binary and the smallest model.
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "process.h"
+
+namespace heed::test {
+namespace {
+
+nlohmann::json run_json(std::vector<std::string> more, const Process::Options& options = {}) {
+  std::vector<std::string> line = {"run", "-m", small_model(), "-o", "json", "--temp", "0"};
+  line.insert(line.end(), more.begin(), more.end());
+  const Finished f = heed(line, options);
+  EXPECT_EQ(f.code, 0) << f.err;
+  return nlohmann::json::parse(f.out);
+}
+
+TEST(run, the_json_object_has_what_a_script_needs) {
+  const auto j = run_json({"-p", "Name a colour.", "-n", "4", "-ctk", "f16", "-t", "1"});
+  EXPECT_EQ(j["model"]["architecture"], "llama");
+  EXPECT_EQ(j["generated_tokens"].get<int>() <= 4, true);
+  EXPECT_GT(j["prompt_tokens"].get<int>(), 5);
+  EXPECT_EQ(j["kv"]["k_type"], "f16");
+  EXPECT_EQ(j["kv"]["v_type"], "bf16");
+  EXPECT_EQ(j["config"]["threads"], 1);
+  EXPECT_GT(j["kv"]["live_bytes"].get<uint64_t>(), 0u);
+  EXPECT_GT(j["timings"]["first_token_s"].get<double>(), 0);
+  EXPECT_TRUE(j["stop"] == "length" || j["stop"] == "end") << j["stop"];
+  EXPECT_GT(j["memory"]["peak_resident_bytes"].get<uint64_t>(), 0u);
+  EXPECT_LE(j["memory"]["peak_resident_bytes"].get<double>(),
+            1.25 * j["memory"]["predicted_peak_bytes"].get<double>() + (32 << 20));
+}
+
+TEST(run, stdin_and_file_and_prompt_put_the_same_text_together) {
+  const EmptyHome folder;
+  const std::string doc = "The cat is called Mina.\n", path = folder.path() + "/doc.txt";
+  std::ofstream(path) << doc;
+  const std::vector<std::string> tail = {"-p", "Who?", "-n", "3"};
+  const auto direct = run_json({"-p", "The cat is called Mina.\\n\\nWho?", "-n", "3"});
+  const auto file = run_json({"-f", path, "-p", "Who?", "-n", "3"});
+  const auto in = run_json(tail, {.input = doc, .env = {}});
+  const auto dash = run_json({"-f", "-", "-p", "Who?", "-n", "3"}, {.input = doc, .env = {}});
+  for (const auto& j : {file, in, dash}) {
+    EXPECT_EQ(j["prompt_tokens"], direct["prompt_tokens"]);
+    EXPECT_EQ(j["text"], direct["text"]);
+  }
+  EXPECT_LT(run_json({"-p", "Who?", "-n", "1"})["prompt_tokens"], direct["prompt_tokens"]);
+}
+
+TEST(run, raw_text_skips_the_template) {
+  const auto with = run_json({"-p", "Once upon", "-n", "1"});
+  const auto raw = run_json({"-p", "Once upon", "-n", "1", "--raw"});
+  EXPECT_EQ(with["template"], true);
+  EXPECT_EQ(raw["template"], false);
+  EXPECT_LT(raw["prompt_tokens"].get<int>() + 5, with["prompt_tokens"].get<int>());
+}
+
+TEST(run, a_prompt_longer_than_the_context_is_refused_with_both_numbers) {
+  std::string text;
+  for (int i = 0; i < 100; ++i) text += "word ";
+  const Finished f = heed({"run", small_model(), text, "-c", "64"});
+  EXPECT_EQ(f.code, 1);
+  EXPECT_EQ(f.out, "");
+  EXPECT_NE(f.err.find("context is 64 tokens"), std::string::npos) << f.err;
+  EXPECT_NE(f.err.find("-c 8192"), std::string::npos) << f.err;
+  const Finished beyond = heed({"run", small_model(), "hello", "-c", "9000"});
+  EXPECT_EQ(beyond.code, 1);
+  EXPECT_NE(beyond.err.find("trained for 8192"), std::string::npos) << beyond.err;
+}
+
+TEST(run, the_answer_alone_is_on_stdout_and_quiet_leaves_stderr_empty) {
+  const Finished loud = heed({"run", small_model(), "Say hello.", "-n", "4", "--temp", "0"});
+  const Finished quiet = heed({"run", small_model(), "Say hello.", "-n", "4", "--temp", "0", "-q"});
+  EXPECT_EQ(loud.code, 0);
+  EXPECT_EQ(loud.out, quiet.out);
+  EXPECT_FALSE(quiet.out.empty());
+  EXPECT_EQ(quiet.err, "");
+  EXPECT_NE(loud.err.find("tokens/s"), std::string::npos) << loud.err;
+}
+
+TEST(run, the_same_seed_gives_the_same_text) {
+  const std::vector<std::string> line = {
+      "run", small_model(), "Tell me a story.", "-n", "12", "--seed", "7", "-q"};
+  EXPECT_EQ(heed(line).out, heed(line).out);
+}
+
+TEST(run, a_missing_file_and_an_unknown_name_fail_with_code_1) {
+  const Finished file = heed({"run", "/no/such.gguf", "hi", "--offline"});
+  EXPECT_EQ(file.code, 1);
+  EXPECT_NE(file.err.find("/no/such.gguf"), std::string::npos) << file.err;
+  const Finished name = heed({"run", "smolm2:135m", "hi", "--offline"});
+  EXPECT_EQ(name.code, 1);
+  EXPECT_NE(name.err.find("smollm2:135m"), std::string::npos) << name.err;
+}
+
+TEST(run, a_file_that_is_no_model_is_refused_and_its_name_cannot_steer_the_terminal) {
+  const EmptyHome folder;
+  const std::string path = folder.path() + "/evil\x1b[2J.gguf";
+  std::ofstream(path) << "GGUF and then nonsense";
+  const Finished f = heed({"run", path, "hi"});
+  EXPECT_EQ(f.code, 1);
+  EXPECT_EQ(f.err.find('\x1b'), std::string::npos);
+  EXPECT_NE(f.err.find("\\x1b[2J"), std::string::npos) << f.err;
+}
+
+}  // namespace
+}  // namespace heed::test

@@ -1,0 +1,106 @@
+// Wrong command lines end with exit code 2, name what is wrong and the nearest right thing.
+#include <gtest/gtest.h>
+
+#include "process.h"
+
+namespace heed::test {
+namespace {
+
+struct Wrong {
+  std::vector<std::string> arguments;
+  std::string named;  // stderr contains it
+};
+
+// GoogleTest would print the bytes.
+void PrintTo(const Wrong& wrong, std::ostream* out) {
+  for (const std::string& word : wrong.arguments) *out << word << ' ';
+}
+
+class WrongUsage : public testing::TestWithParam<Wrong> {};
+
+TEST_P(WrongUsage, ends_with_code_2_and_names_the_way_out) {
+  const Finished f = heed(GetParam().arguments);
+  EXPECT_EQ(f.code, 2);
+  EXPECT_EQ(f.out, "");
+  EXPECT_NE(f.err.find(GetParam().named), std::string::npos) << f.err;
+  EXPECT_NE(f.err.find("--help"), std::string::npos) << f.err;
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Lines, WrongUsage,
+    testing::Values(Wrong{{"rnu"}, "did you mean 'run'"}, Wrong{{"--versoin"}, "verb"},
+                    Wrong{{"run", "m", "--tmep", "1"}, "did you mean '--temp'"},
+                    Wrong{{"run", "m", "-temp", "1"}, "did you mean '--temp'"},
+                    Wrong{{"run", "m", "-cpk", "f16"}, "did you mean '-ctk'"},
+                    Wrong{{"run", "m", "--ctx-sze=9", "-p", "x"}, "did you mean '--ctx-size'"},
+                    Wrong{{"run", "m", "-p", "x", "-ctk", "bf61"}, "did you mean 'bf16'"},
+                    Wrong{{"run", "m", "-p", "x", "--samplers", "top_k;topp"},
+                          "did you mean 'top_p'"},
+                    Wrong{{"run", "m", "-p", "x", "-fa", "off"}, "no other attention"},
+                    Wrong{{"run", "m", "-p", "x", "--top-p", "1.5"}, "top-p is 1.5"},
+                    Wrong{{"run", "m", "-p", "x", "-t", "many"}, "--threads"},
+                    Wrong{{"run", "m", "-p", "x", "-c", "-5"}, "--ctx-size"},
+                    Wrong{{"run", "m", "-p", "x", "-o", "jsno"}, "did you mean 'json'"},
+                    Wrong{{"run", "m", "-p", "x", "--expect", "y"}, "--compare"},
+                    Wrong{{"run", "m", "-p", "x", "y"}, "both prompts"},
+                    Wrong{{"run", "-m", "m", "one", "two"}, "unexpected argument 'two'"},
+                    Wrong{{"run"}, "no model"}, Wrong{{"run", "m"}, "no prompt"},
+                    Wrong{{"pull"}, "NAME"},
+                    Wrong{{"ls", "extra"}, "unexpected argument 'extra'"}));
+
+TEST(usage, an_option_value_may_look_like_an_option) {
+  const Finished f = heed({"run", "/nonexistent.gguf", "-p", "--tmep", "--offline"});
+  EXPECT_EQ(f.code, 1) << f.err;
+  EXPECT_EQ(f.err.find("unknown option"), std::string::npos) << f.err;
+}
+
+TEST(usage, every_verb_has_help_with_examples) {
+  for (const char* verb : {"run", "pull", "ls", "rm", "bench", "kl", "doctor"}) {
+    const Finished a = heed({"help", verb});
+    const Finished b = heed({verb, "--help"});
+    EXPECT_EQ(a.code, 0);
+    EXPECT_EQ(a.out, b.out);
+    EXPECT_NE(a.out.find("Examples:"), std::string::npos) << verb;
+    EXPECT_EQ(a.err, "");
+  }
+}
+
+TEST(usage, no_verb_prints_the_help_and_is_wrong) {
+  const Finished f = heed({});
+  EXPECT_EQ(f.code, 2);
+  EXPECT_NE(f.err.find("Usage: heed VERB"), std::string::npos);
+}
+
+TEST(usage, version_and_help_are_results) {
+  EXPECT_EQ(heed({"--version"}).out.substr(0, 5), "heed ");
+  const Finished f = heed({"--help"});
+  EXPECT_EQ(f.code, 0);
+  for (const char* verb : {"run", "pull", "ls", "rm", "bench", "kl", "doctor"}) {
+    EXPECT_NE(f.out.find(verb), std::string::npos);
+  }
+}
+
+TEST(usage, completion_is_a_script_that_bash_accepts) {
+  const Finished f = heed({"--completion-bash"});
+  ASSERT_EQ(f.code, 0);
+  EXPECT_NE(f.out.find("--top-k"), std::string::npos);
+  EmptyHome folder;
+  const std::string path = folder.path() + "/completion.bash";
+  std::ofstream(path) << f.out << "\nCOMP_WORDS=(heed run --top); COMP_CWORD=2; _heed\n"
+                      << "echo \"${COMPREPLY[@]}\" > " << folder.path() << "/words\n";
+  ASSERT_EQ(std::system(("bash " + path).c_str()), 0);
+  EXPECT_EQ(file_text(folder.path() + "/words"), "--top-k --top-p\n");
+}
+
+TEST(usage, an_environment_variable_stands_for_an_option_and_the_command_line_wins) {
+  Process::Options options;
+  options.env = {{"HEED_CACHE_TYPE_K", "f61"}};
+  const std::vector<std::string> line = {"run", "/nonexistent.gguf", "-p", "x", "--offline"};
+  EXPECT_EQ(heed(line, options).code, 2);
+  std::vector<std::string> with = line;
+  with.insert(with.end(), {"-ctk", "f16"});
+  EXPECT_EQ(heed(with, options).code, 1);
+}
+
+}  // namespace
+}  // namespace heed::test
