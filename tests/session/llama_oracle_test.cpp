@@ -1,0 +1,178 @@
+// heed's logits against llama.cpp's on tiny random-weight models of every description. The yardstick
+// is llama.cpp against itself (flash attention against plain), both with fp32 keys and values.
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "eval/llama_baseline.h"
+#include "heed/engine.h"
+#include "session_fixture.h"
+#include "tiny_gguf.h"
+
+namespace heed {
+namespace {
+
+struct Variant {
+  const char* name;
+  tiny::Spec spec;
+};
+
+tiny::Spec make(const std::function<void(tiny::Spec&)>& edit) {
+  tiny::Spec spec;
+  edit(spec);
+  return spec;
+}
+
+const Variant kVariants[] = {
+    {"llama_tied", make([](tiny::Spec&) {})},
+    {"llama_untied_f16", make([](tiny::Spec& s) { s.tied = false; s.weight_type = tiny::kTensorF16; })},
+    {"llama_multi_head", make([](tiny::Spec& s) { s.kv_heads = 4; })},
+    {"llama_single_kv_head", make([](tiny::Spec& s) { s.heads = 6; s.kv_heads = 1; s.dk = 32; })},
+    {"llama_head_size_apart", make([](tiny::Spec& s) { s.dk = 64; s.layers = 3; })},
+    {"llama_rope_factors", make([](tiny::Spec& s) { s.rope_factors = true; s.freq_base = 5e5f; })},
+    {"llama_linear_scaling", make([](tiny::Spec& s) { s.rope_factor = 4; })},
+    {"llama_biases", make([](tiny::Spec& s) { s.biases = s.other_biases = true; })},
+    {"qwen2", make([](tiny::Spec& s) { s.arch = "qwen2"; s.biases = true; s.freq_base = 1e6f; })},
+    {"qwen2_untied", make([](tiny::Spec& s) {
+       s.arch = "qwen2";
+       s.biases = true;
+       s.tied = false;
+       s.kv_heads = 1;
+       s.weight_type = tiny::kTensorF16;
+     })},
+    {"gemma3_windows", make([](tiny::Spec& s) {
+       s.arch = "gemma3";
+       s.layers = 7;
+       s.window = 24;
+       s.dk = 32;
+       s.kv_heads = 1;
+       s.freq_base = 1e6f;
+     })},
+    {"gemma3_scaled_global_layers", make([](tiny::Spec& s) {
+       s.arch = "gemma3";
+       s.layers = 6;
+       s.window = 70;
+       s.dk = 32;
+       s.freq_base = 1e6f;
+       s.rope_factor = 8;
+     })},
+    {"gemma3_no_window", make([](tiny::Spec& s) { s.arch = "gemma3"; s.dk = 64; })},
+};
+
+// Relative L2 distance of the worst row.
+double worst_row(const std::vector<std::vector<float>>& a, const std::vector<std::vector<float>>& b) {
+  EXPECT_EQ(a.size(), b.size());
+  double worst = 0;
+  for (size_t i = 0; i < a.size(); ++i) worst = std::max(worst, test::distance(a[i], b[i]));
+  return worst;
+}
+
+// Prompt of `prompt` tokens, then each further token on its own: logits behind every token.
+std::vector<std::vector<float>> llama_rows(const std::string& path, bool flash,
+                                           const std::vector<Token>& tokens, size_t prompt) {
+  eval::LlamaOptions options;
+  options.flash = flash;
+  options.f32_kv = true;
+  options.repack = false;
+  options.threads = 2;
+  options.context = static_cast<int64_t>(tokens.size()) + 8;
+  auto llama = eval::LlamaBaseline::load(path, options);
+  EXPECT_TRUE(llama.is_ok()) << llama.message();
+  std::vector<std::vector<float>> rows;
+  const auto keep = [&](int64_t, View<const float, 2> logits) {
+    for (int64_t r = 0; r < logits.shape[0]; ++r) {
+      rows.emplace_back(&logits(r, 0), &logits(r, 0) + logits.shape[1]);
+    }
+  };
+  const Status status = (*llama)->prefill({tokens.data(), prompt}, keep);
+  EXPECT_TRUE(status.is_ok()) << status.message();
+  for (size_t i = prompt; i < tokens.size(); ++i) {
+    EXPECT_TRUE((*llama)->decode(tokens[i]).is_ok());
+    const auto logits = (*llama)->logits();
+    EXPECT_TRUE(logits.is_ok());
+    rows.emplace_back(logits->begin(), logits->end());
+  }
+  return rows;
+}
+
+std::vector<std::vector<float>> heed_rows(Engine& engine, const std::vector<Token>& tokens,
+                                          size_t prompt) {
+  std::vector<std::vector<float>> rows;
+  const auto seq = engine.create_sequence();
+  EXPECT_TRUE(seq.is_ok());
+  PrefillOptions options;
+  options.on_logits = [&](int64_t first, View<const float, 2> logits) {
+    EXPECT_EQ(first, static_cast<int64_t>(rows.size()));
+    for (int64_t r = 0; r < logits.shape[0]; ++r) {
+      rows.emplace_back(&logits(r, 0), &logits(r, 0) + logits.shape[1]);
+    }
+  };
+  const Status status = engine.prefill(*seq, {tokens.data(), prompt}, options);
+  EXPECT_TRUE(status.is_ok()) << status.message();
+  for (size_t i = prompt; i < tokens.size(); ++i) {
+    rows.push_back(test::step(engine, *seq, tokens[i]));
+  }
+  EXPECT_TRUE(engine.drop(*seq).is_ok());
+  return rows;
+}
+
+class Oracle : public testing::TestWithParam<Variant> {};
+
+// fp32 sums of a few hundred terms in another order differ by this much, whoever computes them: the
+// yardstick of several variants lies below because both of llama.cpp's paths share their products.
+constexpr double kFloor = 4e-6;
+
+TEST_P(Oracle, logits_of_prompt_and_decode_equal_llama_cpp) {
+  const tiny::TemporaryFile file(GetParam().spec);
+  const std::vector<Token> tokens = test::random_tokens(150, GetParam().spec.vocab, 5);
+  constexpr size_t kPrompt = 131;
+  const auto plain = llama_rows(file.path(), false, tokens, kPrompt);
+  const auto flash = llama_rows(file.path(), true, tokens, kPrompt);
+  ASSERT_EQ(plain.size(), tokens.size());
+  const double yardstick = worst_row(flash, plain);
+  for (const int chunk : {512, 50}) {
+    EngineOptions options = test::exact_options();
+    options.chunk = chunk;
+    const auto engine = test::make_engine(file.path(), options);
+    const double error = worst_row(heed_rows(*engine, tokens, kPrompt), plain);
+    EXPECT_LE(error, 2 * std::max(yardstick, kFloor)) << "chunk " << chunk;
+    RecordProperty("yardstick", std::to_string(yardstick * 1e6));
+    RecordProperty("error" + std::to_string(chunk), std::to_string(error * 1e6));
+  }
+}
+
+TEST_P(Oracle, positions_far_from_zero_equal_llama_cpp) {
+  tiny::Spec spec = GetParam().spec;
+  spec.context = 4096;
+  const tiny::TemporaryFile file(spec);
+  const std::vector<Token> tokens = test::random_tokens(1100, spec.vocab, 6);
+  const auto plain = llama_rows(file.path(), false, tokens, 1098);
+  const auto flash = llama_rows(file.path(), true, tokens, 1098);
+  const auto engine = test::make_engine(file.path(), test::exact_options());
+  const double error = worst_row(heed_rows(*engine, tokens, 1098), plain);
+  EXPECT_LE(error, 2 * std::max(worst_row(flash, plain), 2 * kFloor));
+}
+
+INSTANTIATE_TEST_SUITE_P(Tiny, Oracle, testing::ValuesIn(kVariants),
+                         [](const auto& info) { return std::string(info.param.name); });
+
+TEST(Oracle, gemma3_with_27b_depth_scales_scores_by_the_width) {
+  tiny::Spec spec;
+  spec.arch = "gemma3";
+  spec.layers = 62;
+  spec.embd = 32;
+  spec.heads = 2;
+  spec.kv_heads = 1;
+  spec.dk = 32;
+  spec.ff = 32;
+  const tiny::TemporaryFile file(spec);
+  const std::vector<Token> tokens = test::random_tokens(40, spec.vocab, 7);
+  const auto plain = llama_rows(file.path(), false, tokens, 38);
+  const auto flash = llama_rows(file.path(), true, tokens, 38);
+  const auto engine = test::make_engine(file.path(), test::exact_options());
+  EXPECT_LE(worst_row(heed_rows(*engine, tokens, 38), plain),
+            2 * std::max(worst_row(flash, plain), 4 * kFloor));
+}
+
+}  // namespace
+}  // namespace heed
