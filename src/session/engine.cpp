@@ -72,6 +72,10 @@ Result<std::unique_ptr<Engine::Impl>> Engine::Impl::create(std::shared_ptr<Model
   impl->step = std::make_unique<Step>(hyper, weights.rope_factors, *impl->store, isa, threads,
                                       max_rows);
   ggml_threadpool_params params = ggml_threadpool_params_default(threads);
+  // Workers poll for the next graph before they sleep, 131,072 rounds per unit: about 2 ms, enough
+  // for sampling between two tokens. ggml's default of 50 units holds a core for 100 ms after every
+  // step, which another engine (or any other process) then waits for.
+  params.poll = 1;
   impl->pool.reset(ggml_threadpool_new(&params));
   if (!impl->pool) return error(Code::kResourceExhausted, "no memory for ", threads, " threads");
   impl->graphs = std::make_unique<GraphCache>(hyper, weights, impl->step->ops.data(), threads,

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <functional>
 
 #include "eval/llama_baseline.h"
 #include "heed/engine.h"
@@ -74,7 +75,7 @@ std::vector<std::vector<float>> llama_rows(const std::string& path, bool flash,
   options.flash = flash;
   options.f32_kv = true;
   options.repack = false;
-  options.threads = 2;
+  options.threads = 1;  // pools of two engines on two cores would poll against each other
   options.context = static_cast<int64_t>(tokens.size()) + 8;
   auto llama = eval::LlamaBaseline::load(path, options);
   EXPECT_TRUE(llama.is_ok()) << llama.message();
@@ -118,9 +119,15 @@ std::vector<std::vector<float>> heed_rows(Engine& engine, const std::vector<Toke
 
 class Oracle : public testing::TestWithParam<Variant> {};
 
-// fp32 sums of a few hundred terms in another order differ by this much, whoever computes them: the
-// yardstick of several variants lies below because both of llama.cpp's paths share their products.
-constexpr double kFloor = 4e-6;
+// What may separate the two engines. With F32 weights and SwiGLU everything is fp32: sums in another
+// order, 0.5e-6 to 1.9e-6 measured on these models. ggml rounds to half precision inside two
+// operations that both engines share, products with F16 weights and GELU (a table over f16): a last
+// bit in front of them becomes a step of f16 behind them, so there llama.cpp's distance to itself is
+// the measure (heed lies at a third to a tenth of it).
+double tolerance(const tiny::Spec& spec, double yardstick, double fp32) {
+  const bool halves = spec.weight_type == tiny::kTensorF16 || spec.arch == "gemma3";
+  return halves ? yardstick : 2 * fp32;
+}
 
 TEST_P(Oracle, logits_of_prompt_and_decode_equal_llama_cpp) {
   const tiny::TemporaryFile file(GetParam().spec);
@@ -133,9 +140,9 @@ TEST_P(Oracle, logits_of_prompt_and_decode_equal_llama_cpp) {
   for (const int chunk : {512, 50}) {
     EngineOptions options = test::exact_options();
     options.chunk = chunk;
-    const auto engine = test::make_engine(file.path(), options);
+    const auto engine = test::make_engine(file.path(), options, 1);
     const double error = worst_row(heed_rows(*engine, tokens, kPrompt), plain);
-    EXPECT_LE(error, 2 * std::max(yardstick, kFloor)) << "chunk " << chunk;
+    EXPECT_LE(error, tolerance(GetParam().spec, yardstick, 2e-6)) << "chunk " << chunk;
     RecordProperty("yardstick", std::to_string(yardstick * 1e6));
     RecordProperty("error" + std::to_string(chunk), std::to_string(error * 1e6));
   }
@@ -148,9 +155,11 @@ TEST_P(Oracle, positions_far_from_zero_equal_llama_cpp) {
   const std::vector<Token> tokens = test::random_tokens(1100, spec.vocab, 6);
   const auto plain = llama_rows(file.path(), false, tokens, 1098);
   const auto flash = llama_rows(file.path(), true, tokens, 1098);
-  const auto engine = test::make_engine(file.path(), test::exact_options());
+  const auto engine = test::make_engine(file.path(), test::exact_options(), 1);
   const double error = worst_row(heed_rows(*engine, tokens, 1098), plain);
-  EXPECT_LE(error, 2 * std::max(worst_row(flash, plain), 2 * kFloor));
+  RecordProperty("error", std::to_string(error * 1e6));
+  // Angles: llama.cpp multiplies a fp32 theta up, heed computes it in fp64.
+  EXPECT_LE(error, tolerance(spec, worst_row(flash, plain), 2e-5));
 }
 
 INSTANTIATE_TEST_SUITE_P(Tiny, Oracle, testing::ValuesIn(kVariants),
@@ -169,9 +178,9 @@ TEST(Oracle, gemma3_with_27b_depth_scales_scores_by_the_width) {
   const std::vector<Token> tokens = test::random_tokens(40, spec.vocab, 7);
   const auto plain = llama_rows(file.path(), false, tokens, 38);
   const auto flash = llama_rows(file.path(), true, tokens, 38);
-  const auto engine = test::make_engine(file.path(), test::exact_options());
+  const auto engine = test::make_engine(file.path(), test::exact_options(), 1);
   EXPECT_LE(worst_row(heed_rows(*engine, tokens, 38), plain),
-            2 * std::max(worst_row(flash, plain), 4 * kFloor));
+            worst_row(flash, plain));
 }
 
 }  // namespace
