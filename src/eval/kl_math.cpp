@@ -23,7 +23,7 @@ RowComparison compare_rows(std::span<const float> a, const RowSoftmax& softmax_a
     const double log_a = static_cast<double>(a[t]) - softmax_a.log_sum_exp;
     const double log_b = static_cast<double>(b[t]) - softmax_b.log_sum_exp;
     const double p = std::exp(log_a);
-    if (p > 0) row.kl += p * (log_a - log_b);  // 0 ln 0 = 0
+    if (p != 0) row.kl += p * (log_a - log_b);  // 0 ln 0 = 0; a NaN goes in
     // Equal infinities differ by nothing, but their difference is not a number.
     if (a[t] != b[t]) largest = std::max(largest, std::fabs(a[t] - b[t]));
   }

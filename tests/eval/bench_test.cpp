@@ -1,0 +1,253 @@
+// heed bench on a tiny model and tiny kernels: rows, keys, checks. No rate is judged here.
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+
+#include <nlohmann/json.hpp>
+
+#include "eval/bench_kernels.h"
+#include "eval/bench_model.h"
+#include "eval/kernel_reference.h"
+#include "eval/reference_kl.h"
+#include "eval/result_store.h"
+#include "tiny_gguf.h"
+
+namespace heed::eval {
+namespace {
+
+tiny::File random_model() {
+  tiny::File file = tiny::make_file(
+      {.arch = "llama", .layers = 2, .vocab = 300, .context = 2048, .text_vocabulary = true});
+  file.set(tiny::bool_key("heed.random_weights", true));
+  return file;
+}
+
+BenchOptions bench_options(const tiny::TemporaryFile& file) {
+  BenchOptions options;
+  options.model = file.path();
+  options.model_label = "tiny";
+  options.prompts = {96};
+  options.generate = {8};
+  options.depths = {0, 64};
+  options.rounds = 3;
+  options.threads = 2;
+  options.compare_llama = true;
+  return options;
+}
+
+TEST(BenchModel, rows_carry_every_promised_key) {
+  const tiny::TemporaryFile file(random_model());
+  const auto report = bench_model(bench_options(file));
+  ASSERT_TRUE(report.is_ok()) << report.message();
+  ASSERT_EQ(report->rows.size(), 6u);  // pp96, tg8 at 0, tg8 at 64, each for two engines
+  const auto json = nlohmann::json::parse(format_report(*report, BenchForm::kJson));
+  for (const char* key : {"cpu", "family", "isa", "threads", "peak_gflops", "stream_gbps"}) {
+    EXPECT_TRUE(json["machine"].contains(key)) << key;
+  }
+  for (const char* key : {"fp32", "bf16", "int8"}) {
+    EXPECT_TRUE(json["machine"]["peak_gflops"].contains(key)) << key;
+  }
+  EXPECT_GT(json["machine"]["peak_gflops"]["fp32"].get<double>(), 0);
+  EXPECT_GT(json["machine"]["stream_gbps"].get<double>(), 0);
+  for (const auto& row : json["rows"]) {
+    for (const char* key : {"model", "engine", "policy", "test", "depth", "n", "repeats",
+                            "median_s", "p10_s", "p90_s", "tokens_per_s", "kv_bytes", "kl_vs_ref",
+                            "beyond_context", "ratio_vs", "ratio_p10"}) {
+      EXPECT_TRUE(row.contains(key)) << key;
+    }
+    EXPECT_TRUE(row["kl_vs_ref"].is_null());  // random weights
+    EXPECT_EQ(row["beyond_context"], false);
+    EXPECT_EQ(row["repeats"], 3);
+    EXPECT_GT(row["kv_bytes"].get<int64_t>(), 0);
+    EXPECT_LE(row["p10_s"].get<double>(), row["median_s"].get<double>());
+    EXPECT_LE(row["median_s"].get<double>(), row["p90_s"].get<double>());
+    EXPECT_NEAR(row["tokens_per_s"].get<double>() * row["median_s"].get<double>(),
+                row["n"].get<double>(), 1e-6);
+    if (row["engine"] == "heed") {
+      EXPECT_LE(row["ratio_p10"]["llama.cpp"].get<double>(),
+                row["ratio_vs"]["llama.cpp"].get<double>());
+    } else {
+      EXPECT_EQ(row["ratio_vs"], nlohmann::json::object());
+      EXPECT_EQ(row["ratio_p10"], nlohmann::json::object());
+    }
+  }
+  EXPECT_EQ(json["rows"][0]["test"], "pp96");
+  EXPECT_EQ(json["rows"][0]["engine"], "heed");
+  EXPECT_EQ(json["rows"][1]["engine"], "llama.cpp");
+  EXPECT_EQ(json["rows"][4]["test"], "tg8");
+  EXPECT_EQ(json["rows"][4]["depth"], 64);
+}
+
+TEST(BenchModel, every_form_has_every_row) {
+  BenchReport report;
+  for (int i = 0; i < 3; ++i) {
+    BenchRow row;
+    row.model = "a,\"b\"";
+    row.engine = "heed";
+    row.test = "pp" + std::to_string(i);
+    report.rows.push_back(row);
+  }
+  const auto lines = [](const std::string& text) {
+    return std::count(text.begin(), text.end(), '\n');
+  };
+  EXPECT_EQ(lines(format_report(report, BenchForm::kCsv)), 4);
+  EXPECT_EQ(lines(format_report(report, BenchForm::kJsonl)), 4);
+  EXPECT_NE(format_report(report, BenchForm::kMarkdown).find("| pp2 "), std::string::npos);
+  EXPECT_NE(format_report(report, BenchForm::kCsv).find("\"a,\"\"b\"\"\""), std::string::npos);
+}
+
+TEST(BenchModel, past_the_trained_context_only_when_asked_and_marked) {
+  const tiny::TemporaryFile file(random_model());
+  BenchOptions options = bench_options(file);
+  options.compare_llama = false;
+  options.prompts = {2100};
+  options.generate.clear();
+  options.rounds = 1;
+  const auto refused = bench_model(options);
+  EXPECT_EQ(refused.code(), Code::kOutOfRange);
+  for (const char* word : {"2100", "2048", "--beyond-context"}) {
+    EXPECT_NE(refused.message().find(word), std::string::npos) << refused.message();
+  }
+  options.beyond_context = true;
+  const auto report = bench_model(options);
+  ASSERT_TRUE(report.is_ok()) << report.message();
+  ASSERT_EQ(report->rows.size(), 1u);
+  EXPECT_TRUE(report->rows[0].beyond_context);
+}
+
+TEST(BenchModel, tests_are_listed_by_depth) {
+  BenchOptions options;
+  options.prompts = {512, 64};
+  options.generate = {32};
+  options.depths = {100, 0, 100};
+  const auto plain = list_tests(options, 4096);
+  ASSERT_TRUE(plain.is_ok());
+  ASSERT_EQ(plain->size(), 4u);
+  EXPECT_EQ((*plain)[2].depth, 0);
+  EXPECT_EQ((*plain)[3].depth, 100);
+  EXPECT_TRUE((*plain)[3].generate);
+  options.cross = true;
+  EXPECT_EQ(list_tests(options, 4096)->size(), 6u);
+  options.prompts.clear();
+  options.generate.clear();
+  EXPECT_EQ(list_tests(options, 4096).code(), Code::kInvalidArgument);
+  options.prompts = {-1};
+  EXPECT_EQ(list_tests(options, 4096).code(), Code::kOutOfRange);
+}
+
+TEST(BenchModel, ratios_are_paired_and_above_one_when_heed_is_faster) {
+  EngineRounds mine, peer;
+  mine.seconds = {1, 2};
+  peer.seconds = {2, 8, 100};  // a round without its pair does not count
+  EXPECT_EQ(paired_ratios(mine, peer), (std::vector<double>{2, 4}));
+}
+
+// HEED_HOME in a folder of its own for one test.
+class TemporaryHome {
+ public:
+  TemporaryHome()
+      : path_(std::filesystem::temp_directory_path() /
+              ("heed-results-" + std::to_string(::getpid()))) {
+    if (const char* old = std::getenv("HEED_HOME")) old_ = old;
+    setenv("HEED_HOME", path_.c_str(), 1);
+  }
+  ~TemporaryHome() {
+    if (old_.empty()) {
+      unsetenv("HEED_HOME");
+    } else {
+      setenv("HEED_HOME", old_.c_str(), 1);
+    }
+    std::filesystem::remove_all(path_);
+  }
+
+ private:
+  std::filesystem::path path_;
+  std::string old_;
+};
+
+TEST(ReferenceKl, a_kept_result_comes_back_and_only_under_its_key) {
+  const TemporaryHome home;
+  const std::string key = "test " + std::to_string(::getpid());
+  EXPECT_FALSE(kept_result(key).has_value());
+  const Status status = keep_result(key, 0.1 + 0.2);
+  ASSERT_TRUE(status.is_ok()) << status.message();
+  EXPECT_EQ(kept_result(key), 0.1 + 0.2);
+  EXPECT_FALSE(kept_result(key + "x").has_value());
+}
+
+TEST(ReferenceKl, is_absent_for_random_weights_and_says_why) {
+  const tiny::TemporaryFile file(random_model());
+  ReferenceKlJob job;
+  job.path = file.path();
+  job.threads = 1;
+  job.heed = EngineOptions{};
+  const auto kl = reference_kl(job);
+  ASSERT_TRUE(kl.is_ok()) << kl.message();
+  EXPECT_FALSE(kl->heed.has_value());
+  EXPECT_NE(kl->why_not.find("random"), std::string::npos);
+}
+
+TEST(BenchKernels, both_engines_answer_as_the_fp64_reference) {
+  for (const bool decode : {false, true}) {
+    for (const int d : {64, 128, 256}) {
+      const KernelShape shape{decode, d, 2, 4, 1000};
+      const KernelInputs inputs = make_inputs(shape);
+      for (const Format format : {Format::kF32, Format::kF16, Format::kBf16}) {
+        auto heed = make_heed_contender(inputs, format, 2, 1 << 20);
+        ASSERT_TRUE(heed.is_ok()) << heed.message();
+        for (int round = 0; round < 2; ++round) ASSERT_TRUE((*heed)->round().is_ok());
+        const int64_t t = shape.queries() - 1;
+        const auto exact = exact_row(inputs, t);
+        const auto row = (*heed)->output(t);
+        const double error =
+            relative_error(exact, std::vector<double>(row.begin(), row.end()));
+        EXPECT_LE(error, 2 * relative_error(exact, plain_row(inputs, t, format)) + 1e-6)
+            << shape.name() << " " << format_name(format);
+        if (format == Format::kBf16) continue;
+        auto ggml = make_ggml_contender(inputs, format, 2, 1 << 20);
+        ASSERT_TRUE(ggml.is_ok()) << ggml.message();
+        ASSERT_TRUE((*ggml)->round().is_ok());
+        const auto peer = (*ggml)->output(t);
+        // ggml adds values up in f16 when it decodes from f16, so it is held to a looser bound.
+        EXPECT_LT(relative_error(exact, std::vector<double>(peer.begin(), peer.end())), 0.1);
+      }
+    }
+  }
+}
+
+TEST(BenchKernels, decode_rotates_over_what_was_asked) {
+  const KernelShape shape{true, 64, 2, 1, 256};
+  const KernelInputs inputs = make_inputs(shape);
+  auto heed = make_heed_contender(inputs, Format::kBf16, 1, 1 << 20);
+  auto ggml = make_ggml_contender(inputs, Format::kF16, 1, 1 << 20);
+  ASSERT_TRUE(heed.is_ok() && ggml.is_ok());
+  EXPECT_EQ((*heed)->kv_bytes(), 256u * 2 * 64 * 2 * 2);
+  EXPECT_EQ((*heed)->kv_bytes(), (*ggml)->kv_bytes());
+  EXPECT_GE((*heed)->copies() * (*heed)->kv_bytes(), 1u << 20);
+  EXPECT_EQ((*heed)->copies(), (*ggml)->copies());
+}
+
+TEST(BenchKernels, a_run_reports_every_contender) {
+  KernelBenchOptions options;
+  options.decode = false;
+  options.head_sizes = {64};
+  options.groups = {4};
+  options.lengths = {128};
+  options.rounds = 2;
+  options.threads = 1;
+  const auto report = bench_kernels(options);
+  ASSERT_TRUE(report.is_ok()) << report.message();
+  ASSERT_EQ(report->rows.size(), 5u);
+  EXPECT_EQ(report->rows[0].ratio.size(), 2u);
+  EXPECT_TRUE(report->rows[4].ratio.empty());
+  const auto json = nlohmann::json::parse(format_report(*report, BenchForm::kJson));
+  EXPECT_EQ(json["rows"].size(), 5u);
+  options.head_sizes = {33};
+  EXPECT_EQ(bench_kernels(options).code(), Code::kOutOfRange);
+}
+
+}  // namespace
+}  // namespace heed::eval
