@@ -22,10 +22,10 @@ struct Type {
   llama_ftype ftype;
 };
 constexpr std::array kTypes = {
-    Type{"Q4_0", LLAMA_FTYPE_MOSTLY_Q4_0},     Type{"Q4_1", LLAMA_FTYPE_MOSTLY_Q4_1},
-    Type{"Q5_0", LLAMA_FTYPE_MOSTLY_Q5_0},     Type{"Q8_0", LLAMA_FTYPE_MOSTLY_Q8_0},
-    Type{"F16", LLAMA_FTYPE_MOSTLY_F16},       Type{"BF16", LLAMA_FTYPE_MOSTLY_BF16},
-    Type{"F32", LLAMA_FTYPE_ALL_F32},          Type{"Q4_K_M", LLAMA_FTYPE_MOSTLY_Q4_K_M},
+    Type{"Q4_0", LLAMA_FTYPE_MOSTLY_Q4_0}, Type{"Q4_1", LLAMA_FTYPE_MOSTLY_Q4_1},
+    Type{"Q5_0", LLAMA_FTYPE_MOSTLY_Q5_0}, Type{"Q8_0", LLAMA_FTYPE_MOSTLY_Q8_0},
+    Type{"F16", LLAMA_FTYPE_MOSTLY_F16},   Type{"BF16", LLAMA_FTYPE_MOSTLY_BF16},
+    Type{"F32", LLAMA_FTYPE_ALL_F32},      Type{"Q4_K_M", LLAMA_FTYPE_MOSTLY_Q4_K_M},
 };
 
 const Type* find_type(const char* name) {

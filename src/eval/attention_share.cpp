@@ -71,8 +71,8 @@ Result<LlamaShare> profile_llama(std::shared_ptr<LlamaModel> model, LlamaOptions
   llama->clear();
   for (int64_t at = 0; at + options.ubatch <= n; at += options.ubatch) {
     llama->take_profile();
-    HEED_TRY(llama->prefill(tokens.subspan(static_cast<size_t>(at),
-                                           static_cast<size_t>(options.ubatch))));
+    HEED_TRY(llama->prefill(
+        tokens.subspan(static_cast<size_t>(at), static_cast<size_t>(options.ubatch))));
     LlamaProfile node = llama->take_profile();
     prefill.push_back({static_cast<double>(at), node.attention_s});
     prefill_other.push_back(node.total_s - node.attention_s);

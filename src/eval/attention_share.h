@@ -1,5 +1,5 @@
-// What llama.cpp's time would be with heed's attention in place of its own: the speed-up that heed's
-// attention alone explains (Amdahl), printed beside the measured one.
+// What llama.cpp's time would be with heed's attention in place of its own: the speed-up that
+// heed's attention alone explains (Amdahl), printed beside the measured one.
 #pragma once
 
 #include <memory>
@@ -20,13 +20,13 @@ struct Point {
 };
 Line fit_line(std::span<const Point> points);
 
-// Node times of llama.cpp by depth, from one profiled pass over at most 4,096 tokens. Attention cost
-// grows linearly with depth, so longer tests are read off the line.
+// Node times of llama.cpp by depth, from one profiled pass over at most 4,096 tokens. Attention
+// cost grows linearly with depth, so longer tests are read off the line.
 struct LlamaShare {
   int ubatch = 0;
-  Line prefill_attention;     // seconds of one ubatch behind `depth` tokens
-  double prefill_other = 0;   // seconds of one ubatch outside attention
-  Line decode_attention;      // seconds of one token behind `depth` tokens
+  Line prefill_attention;    // seconds of one ubatch behind `depth` tokens
+  double prefill_other = 0;  // seconds of one ubatch outside attention
+  Line decode_attention;     // seconds of one token behind `depth` tokens
   double decode_other = 0;
 
   double attention_s(const BenchTest& test) const;

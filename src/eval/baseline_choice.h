@@ -15,7 +15,8 @@ namespace heed::eval {
 // The file as libllama loads it with and without repacking, each loaded when first asked for.
 class LlamaModels {
  public:
-  LlamaModels(std::string path, const CancelToken* cancel) : path_(std::move(path)), cancel_(cancel) {}
+  LlamaModels(std::string path, const CancelToken* cancel)
+      : path_(std::move(path)), cancel_(cancel) {}
   Result<std::shared_ptr<LlamaModel>> get(bool repack);
   void drop(bool repack) { models_[repack ? 1 : 0].reset(); }
 

@@ -13,14 +13,14 @@ namespace heed::eval {
 class BenchEngine {
  public:
   virtual ~BenchEngine() = default;
-  virtual const char* name() const = 0;        // "heed", "llama.cpp"
-  virtual std::string config() const = 0;      // one line: what exactly was timed
-  virtual Status clear() = 0;                  // a fresh sequence
+  virtual const char* name() const = 0;                       // "heed", "llama.cpp"
+  virtual std::string config() const = 0;                     // one line: what exactly was timed
+  virtual Status clear() = 0;                                 // a fresh sequence
   virtual Status prefill(std::span<const Token> tokens) = 0;  // the last row's logits are computed
   virtual Status decode(Token token) = 0;
   virtual Status truncate(int64_t n) = 0;
-  virtual uint64_t kv_bytes() const = 0;       // of the sequence now
-  virtual void park() = 0;                     // idle threads sleep while the other one is timed
+  virtual uint64_t kv_bytes() const = 0;  // of the sequence now
+  virtual void park() = 0;                // idle threads sleep while the other one is timed
   // Seconds spent in attention (append included) since the last call of this; negative: not known.
   virtual double take_attention_s() = 0;
 };

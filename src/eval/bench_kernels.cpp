@@ -94,10 +94,9 @@ Errors check_answer(const KernelInputs& inputs, const Timed& one) {
     const int64_t t = (queries - 1) * (i + 1) / kCheckedRows;
     const auto exact = exact_row(inputs, t);
     const auto row = one.contender->output(t);
-    errors.mine = std::max(errors.mine,
-                           relative_error(exact, std::vector<double>(row.begin(), row.end())));
-    errors.plain =
-        std::max(errors.plain, relative_error(exact, plain_row(inputs, t, one.format)));
+    errors.mine =
+        std::max(errors.mine, relative_error(exact, std::vector<double>(row.begin(), row.end())));
+    errors.plain = std::max(errors.plain, relative_error(exact, plain_row(inputs, t, one.format)));
     if (queries == 1) break;
   }
   return errors;

@@ -32,12 +32,12 @@ struct KernelRow {
   KernelShape shape;
   std::string engine, format;
   int rounds = 0;
-  int64_t copies = 1;  // decode: sequences that a round goes through
+  int64_t copies = 1;                         // decode: sequences that a round goes through
   double median_s = 0, p10_s = 0, p90_s = 0;  // prefill: the prompt; decode: one step
   double gflops = 0, gbps = 0;
   double roof_share = 0;  // prefill: of the multiply-add roof of the format; decode: of the stream
-  double error = 0;       // against fp64, relative to the mean magnitude, largest of the rows checked
-  double plain_error = 0; // of a plain implementation in the same format
+  double error = 0;  // against fp64, relative to the mean magnitude, largest of the rows checked
+  double plain_error = 0;  // of a plain implementation in the same format
   // By peer format ("ggml f16", "ggml f32"): paired ratios of rates, above 1 = heed faster.
   std::map<std::string, double> ratio, ratio_p10;
 };
@@ -47,8 +47,8 @@ struct KernelReport {
   std::vector<KernelRow> rows;
 };
 
-// The default grid is every head size and group at the middle length, every length at d = 128, group
-// 4: one axis at a time, so that it ends in minutes.
+// The default grid is every head size and group at the middle length, every length at d = 128,
+// group 4: one axis at a time, so that it ends in minutes.
 std::vector<KernelShape> list_shapes(const KernelBenchOptions& options);
 
 // Errors: a head size or format that heed does not have, memory, an answer of heed whose error is

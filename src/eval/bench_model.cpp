@@ -26,7 +26,8 @@ struct Peer {
 
 class BenchRun {
  public:
-  explicit BenchRun(const BenchOptions& options) : options_(options), llamas_(options.model, options.cancel) {}
+  explicit BenchRun(const BenchOptions& options)
+      : options_(options), llamas_(options.model, options.cancel) {}
 
   Result<BenchReport> run();
 
@@ -70,8 +71,7 @@ Status BenchRun::check_memory(int64_t end) const {
   const uint64_t peak = options_.compare_llama ? 2 * plan.peak : plan.peak;
   if (peak <= plan.available) return Status::ok();
   return error(Code::kResourceExhausted, "the tests reach ", end, " tokens and would take about ",
-               peak >> 20, " MiB, ", plan.available >> 20,
-               " MiB are available: shorten -p and -d",
+               peak >> 20, " MiB, ", plan.available >> 20, " MiB are available: shorten -p and -d",
                options_.compare_llama ? " or leave --compare out" : "");
 }
 
@@ -106,8 +106,8 @@ Status BenchRun::choose_peers(int64_t end) {
     generation_peer_.options = best.decode;
   }
   for (Peer* peer : {&prompt_peer_, &generation_peer_}) {
-    const bool same = peer == &generation_peer_ &&
-                      describe(peer->options) == describe(prompt_peer_.options);
+    const bool same =
+        peer == &generation_peer_ && describe(peer->options) == describe(prompt_peer_.options);
     if (same) {
       peer->share = prompt_peer_.share;
       continue;
@@ -166,8 +166,7 @@ Status BenchRun::run_tests(const std::vector<BenchTest>& tests) {
     }
     generating = test.generate;
     const int rounds = options_.rounds > 0 ? options_.rounds : default_rounds(test);
-    HEED_ASSIGN(const auto result,
-                run_rounds(test, engines_, tokens_, held, rounds, options_.say));
+    HEED_ASSIGN(const auto result, run_rounds(test, engines_, tokens_, held, rounds, options_.say));
     held = test.depth;
     add_rows(test, result);
     measure_roofs(report_.machine);

@@ -65,12 +65,12 @@ std::string markdown(const BenchReport& report) {
       "| model | engine | test | depth | tokens/s | p10–p90 s | rounds | KV MiB | KL to reference "
       "| × llama.cpp (p10), measured ÷ predicted |\n|---|---|---|---|---|---|---|---|---|---|\n";
   for (const BenchRow& row : report.rows) {
-    text += fmt::format(
-        "| {} | {} | {}{} | {} | {:.1f} | {:.3g}–{:.3g} | {} | {:.1f} | {} | {} |\n", row.model,
-        row.engine, row.test, row.beyond_context ? " (beyond context)" : "", row.depth,
-        row.tokens_per_s, row.p10_s, row.p90_s, row.repeats,
-        static_cast<double>(row.kv_bytes) / (1024.0 * 1024.0),
-        row.kl_vs_ref ? fmt::format("{:.2e}", *row.kl_vs_ref) : "–", ratio_cell(row));
+    text +=
+        fmt::format("| {} | {} | {}{} | {} | {:.1f} | {:.3g}–{:.3g} | {} | {:.1f} | {} | {} |\n",
+                    row.model, row.engine, row.test, row.beyond_context ? " (beyond context)" : "",
+                    row.depth, row.tokens_per_s, row.p10_s, row.p90_s, row.repeats,
+                    static_cast<double>(row.kv_bytes) / (1024.0 * 1024.0),
+                    row.kl_vs_ref ? fmt::format("{:.2e}", *row.kl_vs_ref) : "–", ratio_cell(row));
   }
   for (const BenchRow& row : report.rows) {
     if (text.find(row.config) == std::string::npos) {
@@ -83,15 +83,14 @@ std::string markdown(const BenchReport& report) {
 }  // namespace
 
 Json to_json(const Machine& machine) {
-  return {{"cpu", machine.cpu},
-          {"family", machine.family},
-          {"isa", machine.isa},
-          {"threads", machine.threads},
-          {"peak_gflops",
-           {{"fp32", machine.fp32_gflops},
-            {"bf16", machine.bf16_gflops},
-            {"int8", machine.int8_gops}}},
-          {"stream_gbps", machine.stream_gbps}};
+  return {
+      {"cpu", machine.cpu},
+      {"family", machine.family},
+      {"isa", machine.isa},
+      {"threads", machine.threads},
+      {"peak_gflops",
+       {{"fp32", machine.fp32_gflops}, {"bf16", machine.bf16_gflops}, {"int8", machine.int8_gops}}},
+      {"stream_gbps", machine.stream_gbps}};
 }
 
 Json to_json(const BenchRow& row) {

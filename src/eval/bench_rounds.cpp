@@ -10,7 +10,7 @@
 namespace heed::eval {
 namespace {
 
-constexpr int64_t kWarmTokens = 512;     // a graph of the full chunk size
+constexpr int64_t kWarmTokens = 512;       // a graph of the full chunk size
 constexpr uint64_t kTokenStream = 0x6265;  // any fixed stream
 
 using Clock = std::chrono::steady_clock;
@@ -80,8 +80,8 @@ Result<std::vector<EngineRounds>> run_rounds(const BenchTest& test,
   for (const auto& engine : engines) {
     if (held < test.depth) {
       if (say) say(cat(engine->name(), ": filling ", test.depth, " tokens for ", test.name()));
-      const auto missing = tokens.subspan(static_cast<size_t>(held),
-                                          static_cast<size_t>(test.depth - held));
+      const auto missing =
+          tokens.subspan(static_cast<size_t>(held), static_cast<size_t>(test.depth - held));
       HEED_TRY(engine->prefill(missing));
     } else {
       HEED_TRY(rewind(*engine, test.depth));

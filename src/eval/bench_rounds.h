@@ -15,9 +15,9 @@ namespace heed::eval {
 struct BenchTest {
   bool generate = false;  // tg: n tokens one by one; pp: n tokens as a prompt
   int64_t n = 0;
-  int64_t depth = 0;      // tokens already held
+  int64_t depth = 0;  // tokens already held
 
-  std::string name() const;               // "pp512", "tg32"
+  std::string name() const;                  // "pp512", "tg32"
   int64_t end() const { return depth + n; }  // positions that it reaches
 };
 

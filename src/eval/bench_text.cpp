@@ -4,7 +4,8 @@
 namespace heed::eval {
 namespace {
 
-constexpr std::string_view kText = R"(The harbour at Sandwick had two clocks, and for as long as anyone could remember they had disagreed. The one on the customs house was wound on Mondays by a man who trusted his own watch; the one on the chapel was wound on Saturdays by a woman who trusted the tide tables. The difference between them was never more than nine minutes and never less than two, and the fishermen, who needed a time to sail and a time to come home, had long ago settled the matter by looking at neither.
+constexpr std::string_view kText =
+    R"(The harbour at Sandwick had two clocks, and for as long as anyone could remember they had disagreed. The one on the customs house was wound on Mondays by a man who trusted his own watch; the one on the chapel was wound on Saturdays by a woman who trusted the tide tables. The difference between them was never more than nine minutes and never less than two, and the fishermen, who needed a time to sail and a time to come home, had long ago settled the matter by looking at neither.
 
 When the surveyors arrived in the spring to measure the depth of the channel, they asked which clock was right. It was a reasonable question, and it caused more trouble than the survey itself. The customs officer produced his watch, which had been repaired in three different cities and bore the marks of each. The chapel keeper produced her tables, which were printed every year in a town two hundred miles away and corrected by hand for the shape of the bay. Each of them explained, with great patience, why the other was mistaken. The surveyors listened, wrote down both readings, and set up an instrument of their own on the end of the pier.
 

@@ -86,7 +86,8 @@ ggml_tensor* GgmlContender::mask(int64_t first, int64_t n, int64_t keys) {
   return tensor;
 }
 
-// Keys and values [first, first + n) go into the cache, then their queries attend to all up to them.
+// Keys and values [first, first + n) go into the cache, then their queries attend to all up to
+// them.
 void GgmlContender::attend(const Cache& cache, ggml_tensor* q, ggml_tensor* mask, int64_t first,
                            int64_t n) {
   const KernelShape& s = inputs_.shape;
@@ -106,9 +107,9 @@ void GgmlContender::attend(const Cache& cache, ggml_tensor* q, ggml_tensor* mask
   const int64_t row = s.decode ? 0 : first;
   ggml_tensor* rows = ggml_view_3d(context_, q, s.d, s.heads(), n, sizeof(float) * s.d, q->nb[1],
                                    static_cast<size_t>(row) * q->nb[1]);
-  ggml_tensor* out = ggml_flash_attn_ext(
-      context_, ggml_permute(context_, rows, 0, 2, 1, 3), heads_of(cache.k), heads_of(cache.v),
-      mask, 1.0f / std::sqrt(static_cast<float>(s.d)), 0.0f, 0.0f);
+  ggml_tensor* out = ggml_flash_attn_ext(context_, ggml_permute(context_, rows, 0, 2, 1, 3),
+                                         heads_of(cache.k), heads_of(cache.v), mask,
+                                         1.0f / std::sqrt(static_cast<float>(s.d)), 0.0f, 0.0f);
   ggml_build_forward_expand(graph_, out);
   outputs_.push_back(out);
 }
@@ -161,10 +162,10 @@ Status GgmlContender::prepare(int threads, uint64_t rotate_bytes) {
   const int64_t copies = s.decode ? static_cast<int64_t>(rotate_bytes / kv_bytes_) + 1 : 1;
   const int64_t chunks = s.decode ? copies : (s.length + kKernelChunk - 1) / kKernelChunk;
   const auto nodes = static_cast<size_t>(16 * chunks + 16);
-  context_ = ggml_init({.mem_size = nodes * ggml_tensor_overhead() +
-                                    ggml_graph_overhead_custom(nodes, false),
-                        .mem_buffer = nullptr,
-                        .no_alloc = true});
+  context_ = ggml_init(
+      {.mem_size = nodes * ggml_tensor_overhead() + ggml_graph_overhead_custom(nodes, false),
+       .mem_buffer = nullptr,
+       .no_alloc = true});
   if (context_ == nullptr) return error(Code::kResourceExhausted, "no memory for ggml's graph");
   graph_ = ggml_new_graph_custom(context_, nodes, false);
   q_ = input(s.heads(), s.queries());

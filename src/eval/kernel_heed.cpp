@@ -72,10 +72,8 @@ Status HeedContender::step(SeqId seq, int64_t first, int64_t n) {
   HEED_TRY(store_->begin_append(seq, static_cast<int>(n)));
   const auto k = rows(inputs_.k, s.kv_heads, first, n), v = rows(inputs_.v, s.kv_heads, first, n);
   const int64_t row = s.decode ? 0 : first;
-  const SeqRows seq_rows{.first = 0,
-                         .rows = static_cast<int32_t>(n),
-                         .pos0 = first,
-                         .lists = store_->lists(seq, 0)};
+  const SeqRows seq_rows{
+      .first = 0, .rows = static_cast<int32_t>(n), .pos0 = first, .lists = store_->lists(seq, 0)};
   Call call;
   call.store = store_.get();
   call.heads = {.n_q = s.heads(), .n_kv = s.kv_heads};

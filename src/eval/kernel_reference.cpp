@@ -10,12 +10,9 @@ namespace {
 
 float rounded(float x, Format format) {
   switch (format) {
-    case Format::kF32:
-      return x;
-    case Format::kF16:
-      return ggml_fp16_to_fp32(ggml_fp32_to_fp16(x));
-    case Format::kBf16:
-      return ggml_bf16_to_fp32(ggml_fp32_to_bf16(x));
+    case Format::kF32: return x;
+    case Format::kF16: return ggml_fp16_to_fp32(ggml_fp32_to_fp16(x));
+    case Format::kBf16: return ggml_bf16_to_fp32(ggml_fp32_to_bf16(x));
   }
   return x;
 }

@@ -12,7 +12,8 @@ namespace heed::eval {
 // Output [H, d] of query row t.
 std::vector<double> exact_row(const KernelInputs& inputs, int64_t t);
 
-// The same sums over q, k, v rounded to `format`, probabilities rounded to it too, added up in fp32.
+// The same sums over q, k, v rounded to `format`, probabilities rounded to it too, added up in
+// fp32.
 std::vector<double> plain_row(const KernelInputs& inputs, int64_t t, Format format);
 
 // Largest difference over the mean magnitude of the answer.

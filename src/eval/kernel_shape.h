@@ -38,7 +38,8 @@ struct KernelInputs {
 };
 KernelInputs make_inputs(const KernelShape& shape);
 
-// An engine on one problem. Appending the keys and values in their stored format is part of a round.
+// An engine on one problem. Appending the keys and values in their stored format is part of a
+// round.
 class KernelContender {
  public:
   virtual ~KernelContender() = default;

@@ -1,4 +1,5 @@
-// `heed kl`: how far heed's logits are from llama.cpp's, beside how far llama.cpp's are from its own.
+// `heed kl`: how far heed's logits are from llama.cpp's, beside how far llama.cpp's are from its
+// own.
 //
 // Four passes over the same windows of text, in one process and in lockstep:
 //   heed        its default configuration, the one that is timed
@@ -40,8 +41,8 @@ struct KlReport {
   std::string linear, k_type, v_type, isa, llama;
   int threads = 0;
   bool weights_f32 = false;
-  PairStats heed;       // KL(llama.cpp || heed)
-  PairStats yardstick;  // KL(llama.cpp || llama.cpp without flash)
+  PairStats heed;                      // KL(llama.cpp || heed)
+  PairStats yardstick;                 // KL(llama.cpp || llama.cpp without flash)
   double ref_heed = 0, ref_llama = 0;  // mean KL(reference || engine)
 };
 

@@ -16,8 +16,8 @@ struct RowSoftmax {
 RowSoftmax row_softmax(std::span<const float> logits);
 
 struct RowComparison {
-  double kl = 0;             // KL(a || b), >= 0; exactly 0 for equal rows
-  double max_abs_dlogit = 0; // largest |a_t - b_t|
+  double kl = 0;              // KL(a || b), >= 0; exactly 0 for equal rows
+  double max_abs_dlogit = 0;  // largest |a_t - b_t|
   bool same_top = true;
   // a's top logit minus a's logit of b's choice; 0 when the choices agree. A difference of the
   // choices with |a - b| <= D everywhere has a gap of at most 2 D.

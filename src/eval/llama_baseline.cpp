@@ -38,12 +38,9 @@ bool touches_kv(const ggml_tensor* node) {
     case GGML_OP_SOFT_MAX:
     case GGML_OP_SET_ROWS:  // the append
     case GGML_OP_CPY:
-    case GGML_OP_CONT:
-      return true;
-    case GGML_OP_MUL_MAT:
-      return node->src[0]->op != GGML_OP_NONE;
-    default:
-      return false;
+    case GGML_OP_CONT: return true;
+    case GGML_OP_MUL_MAT: return node->src[0]->op != GGML_OP_NONE;
+    default: return false;
   }
 }
 
@@ -169,8 +166,8 @@ Result<std::unique_ptr<LlamaBaseline>> LlamaBaseline::create(std::shared_ptr<Lla
   impl->options.ubatch = std::min(options.ubatch, impl->options.batch);
   impl->all_rows.assign(static_cast<size_t>(impl->options.batch), 1);
   take_library_error();
-  impl->context = llama_init_from_model(impl->model->get(),
-                                        context_params(impl->options, &impl->profiler));
+  impl->context =
+      llama_init_from_model(impl->model->get(), context_params(impl->options, &impl->profiler));
   if (impl->context == nullptr) {
     return error(Code::kResourceExhausted, "llama.cpp cannot make a context of ", options.context,
                  " tokens (", describe(options), "): ", library_reason());
@@ -202,8 +199,8 @@ Status LlamaBaseline::Impl::decode_batch(std::span<const Token> tokens, bool wan
   }
   if (fired(options.cancel)) return error(Code::kCancelled, "cancelled");
   // batch_get_one takes a mutable pointer and does not write through it.
-  llama_batch batch = llama_batch_get_one(const_cast<Token*>(tokens.data()),
-                                          static_cast<int32_t>(tokens.size()));
+  llama_batch batch =
+      llama_batch_get_one(const_cast<Token*>(tokens.data()), static_cast<int32_t>(tokens.size()));
   if (want_all) batch.logits = all_rows.data();
   take_library_error();
   const int32_t code = llama_decode(context, batch);
@@ -258,8 +255,8 @@ Status LlamaBaseline::truncate(int64_t n) {
   }
   llama_memory_t memory = llama_get_memory(impl_->context);
   if (!llama_memory_seq_rm(memory, 0, static_cast<llama_pos>(n), -1)) {
-    return error(Code::kUnsupported, "llama.cpp cannot take back tokens ", n, " to ",
-                 impl_->length, " of this model");
+    return error(Code::kUnsupported, "llama.cpp cannot take back tokens ", n, " to ", impl_->length,
+                 " of this model");
   }
   impl_->length = n;
   return Status::ok();

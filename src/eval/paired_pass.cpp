@@ -58,8 +58,8 @@ Status run_pairs(std::span<const std::unique_ptr<LogitSource>> sources, std::spa
     for (const auto& source : sources) HEED_TRY(source->start());
     const std::span<const Token> tokens = window;
     for (size_t at = 0; at < tokens.size(); at += static_cast<size_t>(options.chunk)) {
-      const auto part = tokens.subspan(
-          at, std::min(static_cast<size_t>(options.chunk), tokens.size() - at));
+      const auto part =
+          tokens.subspan(at, std::min(static_cast<size_t>(options.chunk), tokens.size() - at));
       for (size_t s = 0; s < sources.size(); ++s) {
         if (options.cancel != nullptr && options.cancel->cancelled()) {
           return error(Code::kCancelled, "cancelled after ", done, " of ", total, " positions");

@@ -30,8 +30,8 @@ struct PassOptions {
 Status run_pairs(std::span<const std::unique_ptr<LogitSource>> sources, std::span<Pair> pairs,
                  std::span<const std::vector<Token>> windows, const PassOptions& options);
 
-// Windows of n tokens; an incomplete last one is dropped. `prefix` (the token that the model expects
-// at the start of every sequence, or nothing) opens each window and counts towards its n.
+// Windows of n tokens; an incomplete last one is dropped. `prefix` (the token that the model
+// expects at the start of every sequence, or nothing) opens each window and counts towards its n.
 std::vector<std::vector<Token>> cut_windows(std::span<const Token> text,
                                             std::span<const Token> prefix, int64_t n,
                                             int64_t max_windows);

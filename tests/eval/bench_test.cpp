@@ -202,8 +202,7 @@ TEST(BenchKernels, both_engines_answer_as_the_fp64_reference) {
         const int64_t t = shape.queries() - 1;
         const auto exact = exact_row(inputs, t);
         const auto row = (*heed)->output(t);
-        const double error =
-            relative_error(exact, std::vector<double>(row.begin(), row.end()));
+        const double error = relative_error(exact, std::vector<double>(row.begin(), row.end()));
         EXPECT_LE(error, 2 * relative_error(exact, plain_row(inputs, t, format)) + 1e-6)
             << shape.name() << " " << format_name(format);
         if (format == Format::kBf16) continue;

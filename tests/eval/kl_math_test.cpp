@@ -100,7 +100,8 @@ TEST(KlMath, the_gap_of_a_top_difference_is_in_the_first_engine) {
 TEST(KlMath, pairs_sum_up_positions) {
   PairStats stats;
   for (int i = 1; i <= 10; ++i) {
-    stats.add({.kl = 0.1 * i, .max_abs_dlogit = 1.0 / i, .same_top = i != 3, .gap = i == 3 ? 7.0 : 0.0});
+    stats.add(
+        {.kl = 0.1 * i, .max_abs_dlogit = 1.0 / i, .same_top = i != 3, .gap = i == 3 ? 7.0 : 0.0});
   }
   EXPECT_EQ(stats.tokens(), 10);
   EXPECT_NEAR(stats.mean_kl(), 0.55, 1e-12);

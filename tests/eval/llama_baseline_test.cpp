@@ -14,8 +14,8 @@
 namespace heed::eval {
 namespace {
 
-const tiny::Spec kSpec{.arch = "llama", .layers = 2, .vocab = 300, .context = 512,
-                       .text_vocabulary = true};
+const tiny::Spec kSpec{
+    .arch = "llama", .layers = 2, .vocab = 300, .context = 512, .text_vocabulary = true};
 
 LlamaOptions small_options() {
   LlamaOptions options;
@@ -62,12 +62,15 @@ TEST_F(LlamaBaselineTest, all_logits_end_in_the_last_ones) {
   const auto tokens = some_tokens(75);
   int64_t rows = 0;
   std::vector<float> last;
-  ASSERT_TRUE(llama->prefill(tokens, [&](int64_t first, View<const float, 2> logits) {
-    EXPECT_EQ(first, rows);
-    rows += logits.shape[0];
-    const float* row = &logits(logits.shape[0] - 1, 0);
-    last.assign(row, row + logits.shape[1]);
-  }).is_ok());
+  ASSERT_TRUE(llama
+                  ->prefill(tokens,
+                            [&](int64_t first, View<const float, 2> logits) {
+                              EXPECT_EQ(first, rows);
+                              rows += logits.shape[0];
+                              const float* row = &logits(logits.shape[0] - 1, 0);
+                              last.assign(row, row + logits.shape[1]);
+                            })
+                  .is_ok());
   EXPECT_EQ(rows, 75);
   llama->clear();
   ASSERT_TRUE(llama->prefill(tokens).is_ok());
@@ -178,7 +181,8 @@ TEST(Baseline, is_read_from_text) {
   EXPECT_FALSE(options->flash);
   EXPECT_FALSE(options->repack);
   EXPECT_EQ(options->ubatch, 1024);
-  for (const char* bad : {"flash", "flash=maybe", "ubatch=0", "ubatch=5000", "ubatch=12x", "x=on"}) {
+  for (const char* bad :
+       {"flash", "flash=maybe", "ubatch=0", "ubatch=5000", "ubatch=12x", "x=on"}) {
     EXPECT_EQ(parse_baseline(bad).code(), Code::kInvalidArgument) << bad;
   }
 }

@@ -11,8 +11,8 @@
 namespace heed::eval {
 namespace {
 
-const tiny::Spec kTextSpec{.arch = "llama", .layers = 2, .vocab = 300, .context = 512,
-                           .text_vocabulary = true};
+const tiny::Spec kTextSpec{
+    .arch = "llama", .layers = 2, .vocab = 300, .context = 512, .text_vocabulary = true};
 
 std::vector<Token> count_to(int n) {
   std::vector<Token> tokens;
@@ -180,7 +180,8 @@ TEST(KlReport, carries_every_promised_key) {
   for (const char* key : {"linear", "k_type", "v_type", "isa", "threads"}) {
     EXPECT_TRUE(json["config"].contains(key)) << key;
   }
-  for (const char* key : {"mean_kl", "max_kl", "kl_percentiles", "top1_agreement", "max_abs_dlogit"}) {
+  for (const char* key :
+       {"mean_kl", "max_kl", "kl_percentiles", "top1_agreement", "max_abs_dlogit"}) {
     EXPECT_TRUE(json["yardstick"].contains(key)) << key;
   }
   EXPECT_EQ(keys_of(json["kl_percentiles"]), (std::vector<std::string>{"p50", "p90", "p99"}));
