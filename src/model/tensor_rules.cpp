@@ -49,6 +49,22 @@ Result<const GgufTensor*> require(const GgufFile& file, const std::string& name)
   return tensor;
 }
 
+// llama.cpp makes one entry per token of the list, or per `vocab_size` where there is no list: a
+// wrong number there would cost gigabytes.
+Status check_vocabulary_size(const GgufFile& file, const Hyperparameters& h) {
+  const GgufKey* tokens = file.find("tokenizer.ggml.tokens");
+  if (tokens != nullptr && tokens->is_array) {
+    if (tokens->count == static_cast<uint64_t>(h.vocab)) return Status::ok();
+    return error(Code::kCorrupt, "key 'tokenizer.ggml.tokens' has ", tokens->count,
+                 " entries, tensor 'token_embd.weight' has ", h.vocab, " rows");
+  }
+  const std::string key = cat(h.arch->name, ".vocab_size");
+  HEED_ASSIGN(const int64_t size, file.integer(key, h.vocab));
+  if (size == h.vocab) return Status::ok();
+  return error(Code::kCorrupt, "key '", key, "' is ", size, ", tensor 'token_embd.weight' has ",
+               h.vocab, " rows");
+}
+
 Status check_globals(const GgufFile& file, Hyperparameters& h) {
   HEED_ASSIGN(const GgufTensor* embd, require(file, "token_embd.weight"));
   if (embd->ne[1] < 1 || embd->ne[1] > limits::kVocab) {
@@ -68,13 +84,7 @@ Status check_globals(const GgufFile& file, Hyperparameters& h) {
   if (const GgufTensor* factors = file.find_tensor("rope_freqs.weight")) {
     HEED_TRY(check_shape(*factors, h.n_rot / 2, 1));
   }
-  if (const GgufKey* tokens = file.find("tokenizer.ggml.tokens")) {
-    if (tokens->is_array && tokens->count != static_cast<uint64_t>(h.vocab)) {
-      return error(Code::kCorrupt, "key 'tokenizer.ggml.tokens' has ", tokens->count,
-                   " entries, tensor 'token_embd.weight' has ", h.vocab, " rows");
-    }
-  }
-  return Status::ok();
+  return check_vocabulary_size(file, h);
 }
 
 Status check_layer(const GgufFile& file, const Hyperparameters& h, int layer) {

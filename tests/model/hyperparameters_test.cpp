@@ -93,6 +93,15 @@ TEST(Hyperparameters, neutral_values_of_the_same_keys_pass) {
   EXPECT_TRUE(result.is_ok()) << result.message();
 }
 
+TEST(Hyperparameters, a_vocabulary_size_that_the_embeddings_do_not_have_is_refused) {
+  for (const uint32_t size : {0u, 79u, 81u, 0x7FFFFFFFu}) {
+    const auto result =
+        read(changed([&](File& f) { f.set(tiny::u32_key("llama.vocab_size", size)); }));
+    ASSERT_FALSE(result.is_ok()) << size;
+    EXPECT_NE(result.message().find("llama.vocab_size"), std::string::npos) << result.message();
+  }
+}
+
 TEST(Hyperparameters, parts_of_a_split_model_are_refused_with_the_way_out) {
   const auto result = read(changed([](File& f) {
     f.set(tiny::scalar_key<uint16_t>("split.count", tiny::kU16, 3));
