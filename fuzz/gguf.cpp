@@ -40,8 +40,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   touch(**file);
   const auto hyper = heed::Hyperparameters::read(**file);
   if (hyper.is_ok()) heed::model_info(**file, *hyper);
-  gguf_context* ggml =
-      gguf_init_from_buffer(data, size, {.no_alloc = true, .ctx = nullptr});
+  gguf_context* ggml = gguf_init_from_buffer(data, size, {.no_alloc = true, .ctx = nullptr});
   if (ggml != nullptr) {
     const heed::Status vocabulary = heed::check_vocabulary(ggml);
     if (!vocabulary.is_ok() && vocabulary.message().empty()) std::abort();

@@ -31,8 +31,8 @@ constexpr LayerTensorSpec kSpecs[kLayerTensors] = {
     {T::kPostFfnNorm, "post_ffw_norm.weight", S::kEmbd, S::kNone},
 };
 
-constexpr TensorSet kPlain = tensor_set(T::kAttnNorm, T::kQ, T::kK, T::kV, T::kOut, T::kFfnNorm,
-                                        T::kGate, T::kUp, T::kDown);
+constexpr TensorSet kPlain =
+    tensor_set(T::kAttnNorm, T::kQ, T::kK, T::kV, T::kOut, T::kFfnNorm, T::kGate, T::kUp, T::kDown);
 constexpr TensorSet kQkvBias = tensor_set(T::kQBias, T::kKBias, T::kVBias);
 constexpr TensorSet kFfnBias = tensor_set(T::kGateBias, T::kUpBias, T::kDownBias);
 

@@ -16,11 +16,25 @@ namespace heed {
 // Tensors of one layer, in the order of the computation.
 enum class LayerTensor : uint8_t {
   kAttnNorm,
-  kQ, kK, kV, kQBias, kKBias, kVBias,
-  kQNorm, kKNorm,
-  kOut, kOutBias, kPostAttnNorm,
+  kQ,
+  kK,
+  kV,
+  kQBias,
+  kKBias,
+  kVBias,
+  kQNorm,
+  kKNorm,
+  kOut,
+  kOutBias,
+  kPostAttnNorm,
   kFfnNorm,
-  kGate, kUp, kDown, kGateBias, kUpBias, kDownBias, kPostFfnNorm,
+  kGate,
+  kUp,
+  kDown,
+  kGateBias,
+  kUpBias,
+  kDownBias,
+  kPostFfnNorm,
 };
 inline constexpr int kLayerTensors = 20;
 
@@ -47,11 +61,11 @@ struct Architecture {
   RotaryLayout rotary;
   FeedForward feed_forward;
   TensorSet required;
-  TensorSet optional;  // applied where the file has them
-  bool output_bias;    // may have output.bias
-  bool rope_factors;   // may have rope_freqs.weight: divisors of the rotation's frequencies
+  TensorSet optional;     // applied where the file has them
+  bool output_bias;       // may have output.bias
+  bool rope_factors;      // may have rope_freqs.weight: divisors of the rotation's frequencies
   bool scale_embeddings;  // by sqrt(embedding length)
-  int window_period;      // every window_period-th layer sees everything, the others a window; 0 = none
+  int window_period;  // every window_period-th layer sees everything, the others a window; 0 = none
   // A model of this many layers scales scores by 1/sqrt(embedding length / heads) instead of
   // 1/sqrt(dk): Gemma 3 27B says so in its paper's configuration, not in the file. 0 = none.
   int wide_scale_layers;

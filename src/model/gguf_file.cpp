@@ -36,7 +36,8 @@ Result<double> element(const GgufKey& key, uint64_t index) {
     case GgufType::kInt64: return static_cast<double>(load<int64_t>(key.data, index));
     case GgufType::kFloat32: return static_cast<double>(load<float>(key.data, index));
     case GgufType::kFloat64: return load<double>(key.data, index);
-    case GgufType::kString: case GgufType::kArray: break;
+    case GgufType::kString:
+    case GgufType::kArray: break;
   }
   return error(Code::kCorrupt, "key '", key.name, "' is ", kind(key), ", a number is needed");
 }
@@ -49,16 +50,14 @@ Result<int64_t> whole(const GgufKey& key, uint64_t index) {
   return static_cast<int64_t>(value);
 }
 
-Status missing(std::string_view key) {
-  return error(Code::kCorrupt, "key '", key, "' is missing");
-}
+Status missing(std::string_view key) { return error(Code::kCorrupt, "key '", key, "' is missing"); }
 
 }  // namespace
 
 const char* gguf_type_text(GgufType type) {
-  static constexpr const char* kNames[] = {"uint8",  "int8",   "uint16", "int16", "uint32",
-                                           "int32",  "float32", "bool",  "string", "array",
-                                           "uint64", "int64",  "float64"};
+  static constexpr const char* kNames[] = {"uint8",  "int8",    "uint16", "int16",  "uint32",
+                                           "int32",  "float32", "bool",   "string", "array",
+                                           "uint64", "int64",   "float64"};
   return kNames[static_cast<uint32_t>(type)];
 }
 

@@ -22,8 +22,19 @@ namespace heed {
 
 // Numbers of the GGUF specification.
 enum class GgufType : uint32_t {
-  kUint8, kInt8, kUint16, kInt16, kUint32, kInt32, kFloat32, kBool, kString, kArray, kUint64,
-  kInt64, kFloat64,
+  kUint8,
+  kInt8,
+  kUint16,
+  kInt16,
+  kUint32,
+  kInt32,
+  kFloat32,
+  kBool,
+  kString,
+  kArray,
+  kUint64,
+  kInt64,
+  kFloat64,
 };
 const char* gguf_type_text(GgufType type);  // "uint32", ...
 
@@ -31,8 +42,8 @@ struct GgufKey {
   std::string_view name;
   GgufType type = GgufType::kUint8;  // of the value, or of an array's elements
   bool is_array = false;
-  uint64_t count = 1;                // elements
-  const uint8_t* data = nullptr;     // first element; strings are {u64 length, bytes}
+  uint64_t count = 1;             // elements
+  const uint8_t* data = nullptr;  // first element; strings are {u64 length, bytes}
 };
 
 struct GgufTensor {
@@ -43,7 +54,7 @@ struct GgufTensor {
   uint64_t offset = 0;           // from the start of the data section
   uint64_t bytes = 0;
 
-  std::string shape() const;     // "576 x 1536"
+  std::string shape() const;  // "576 x 1536"
   int64_t elements() const { return ne[0] * ne[1] * ne[2] * ne[3]; }
 };
 
@@ -93,7 +104,7 @@ class GgufFile {
   uint64_t data_offset_ = 0;
   std::vector<GgufKey> keys_;
   std::vector<GgufTensor> tensors_;
-  std::vector<uint32_t> keys_by_name_;     // sorted indices
+  std::vector<uint32_t> keys_by_name_;  // sorted indices
   std::vector<uint32_t> tensors_by_name_;
 };
 

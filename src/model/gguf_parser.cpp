@@ -24,11 +24,19 @@ constexpr uint64_t kMinTensorBytes = 33;
 
 uint64_t element_bytes(GgufType type) {
   switch (type) {
-    case GgufType::kUint8: case GgufType::kInt8: case GgufType::kBool: return 1;
-    case GgufType::kUint16: case GgufType::kInt16: return 2;
-    case GgufType::kUint32: case GgufType::kInt32: case GgufType::kFloat32: return 4;
-    case GgufType::kUint64: case GgufType::kInt64: case GgufType::kFloat64: return 8;
-    case GgufType::kString: case GgufType::kArray: return 0;  // not fixed
+    case GgufType::kUint8:
+    case GgufType::kInt8:
+    case GgufType::kBool: return 1;
+    case GgufType::kUint16:
+    case GgufType::kInt16: return 2;
+    case GgufType::kUint32:
+    case GgufType::kInt32:
+    case GgufType::kFloat32: return 4;
+    case GgufType::kUint64:
+    case GgufType::kInt64:
+    case GgufType::kFloat64: return 8;
+    case GgufType::kString:
+    case GgufType::kArray: return 0;  // not fixed
   }
   return 0;
 }
@@ -252,8 +260,8 @@ Status GgufParser::place_data() {
     std::memcpy(&value, key->data, sizeof(value));
     alignment_ = value;
     if (alignment_ < 8 || alignment_ > kMaxAlignment || (alignment_ & (alignment_ - 1)) != 0) {
-      return corrupt("key 'general.alignment' is ", alignment_, ", must be a power of two from 8 to ",
-                     kMaxAlignment);
+      return corrupt("key 'general.alignment' is ", alignment_,
+                     ", must be a power of two from 8 to ", kMaxAlignment);
     }
   }
   file_.data_offset_ = (at_ + alignment_ - 1) / alignment_ * alignment_;

@@ -96,7 +96,8 @@ Result<double> read_scale(const Section& section) {
     return error(Code::kUnsupported, "key '", section.name("rope.scaling.type"), "' is '",
                  type.substr(0, 64), "': heed scales rotations by 'none' and 'linear' only");
   }
-  const char* key = section.has("rope.scaling.factor") ? "rope.scaling.factor" : "rope.scale_linear";
+  const char* key =
+      section.has("rope.scaling.factor") ? "rope.scaling.factor" : "rope.scale_linear";
   HEED_ASSIGN(const double factor, section.number(key, 0.0));
   if (!(factor >= 0)) {
     return error(Code::kOutOfRange, "key '", section.name(key), "' is ", factor,
@@ -143,8 +144,8 @@ Status read_layers(const Section& section, const GgufFile& file, Hyperparameters
   for (int i = 0; i < h.layers; ++i) {
     LayerHyper layer;
     HEED_ASSIGN(layer.heads, section.integer_at("attention.head_count", i, 1, limits::kHeads));
-    HEED_ASSIGN(layer.kv_heads, section.integer_at("attention.head_count_kv", i, 1, limits::kHeads,
-                                                   layer.heads));
+    HEED_ASSIGN(layer.kv_heads,
+                section.integer_at("attention.head_count_kv", i, 1, limits::kHeads, layer.heads));
     HEED_ASSIGN(layer.ff, section.integer_at("feed_forward_length", i, 1, limits::kFf));
     if (layer.heads % layer.kv_heads != 0 || layer.heads / layer.kv_heads > limits::kGroup) {
       return error(Code::kUnsupported, "layer ", i, " has ", layer.heads, " query heads on ",

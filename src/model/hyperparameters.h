@@ -16,7 +16,8 @@ namespace limits {
 inline constexpr int64_t kLayers = 512;
 inline constexpr int64_t kEmbd = 1 << 17;
 inline constexpr int64_t kHeads = 1024;
-inline constexpr int64_t kGroup = 64;  // query heads of one KV head: an item's head mask has 64 bits
+inline constexpr int64_t kGroup =
+    64;  // query heads of one KV head: an item's head mask has 64 bits
 inline constexpr int64_t kFf = 1 << 20;
 inline constexpr int64_t kVocab = 1 << 22;
 inline constexpr int64_t kContext = 1 << 28;
@@ -51,14 +52,14 @@ struct Hyperparameters {
   float norm_eps = 0;
   float attention_scale = 0;  // of q.k
   float embedding_scale = 1;
-  bool tied_head = false;     // no output.weight: the embeddings serve as head
+  bool tied_head = false;  // no output.weight: the embeddings serve as head
   std::vector<Rope> ropes;
   std::vector<LayerHyper> layer;
 
   int64_t size(Size what, int layer_index) const;
 
-  // Errors: a missing key, a number out of its limits, a key that changes the mathematics and is not
-  // handled, a tensor that is missing, misshaped or unknown.
+  // Errors: a missing key, a number out of its limits, a key that changes the mathematics and is
+  // not handled, a tensor that is missing, misshaped or unknown.
   static Result<Hyperparameters> read(const GgufFile& file);
 };
 

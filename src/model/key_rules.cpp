@@ -9,17 +9,31 @@ namespace {
 
 // Read by hyperparameters.cpp.
 constexpr std::string_view kRead[] = {
-    "block_count", "context_length", "embedding_length", "feed_forward_length",
-    "attention.head_count", "attention.head_count_kv", "attention.key_length",
-    "attention.value_length", "attention.layer_norm_rms_epsilon", "attention.sliding_window",
-    "attention.sliding_window_pattern", "rope.dimension_count", "rope.freq_base",
-    "rope.freq_base_swa", "rope.scaling.type", "rope.scaling.factor", "rope.scale_linear",
+    "block_count",
+    "context_length",
+    "embedding_length",
+    "feed_forward_length",
+    "attention.head_count",
+    "attention.head_count_kv",
+    "attention.key_length",
+    "attention.value_length",
+    "attention.layer_norm_rms_epsilon",
+    "attention.sliding_window",
+    "attention.sliding_window_pattern",
+    "rope.dimension_count",
+    "rope.freq_base",
+    "rope.freq_base_swa",
+    "rope.scaling.type",
+    "rope.scaling.factor",
+    "rope.scale_linear",
     "vocab_size",
 };
 
 // Facts about the file or its training that no formula uses.
 constexpr std::string_view kIgnored[] = {
-    "tensor_data_layout", "rope.scaling.original_context_length", "rope.scaling.finetuned",
+    "tensor_data_layout",
+    "rope.scaling.original_context_length",
+    "rope.scaling.finetuned",
     "attention.layer_norm_epsilon",
 };
 

@@ -1,5 +1,5 @@
-// Which keys of an architecture's section heed reads, and which it may pass over. Everything else is
-// refused: a key heed does not know may change the mathematics.
+// Which keys of an architecture's section heed reads, and which it may pass over. Everything else
+// is refused: a key heed does not know may change the mathematics.
 #pragma once
 
 #include "heed/status.h"

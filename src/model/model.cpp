@@ -57,8 +57,7 @@ Result<std::shared_ptr<Model>> Model::load(const std::string& path, const ModelO
   const auto start = std::chrono::steady_clock::now();
   try {
     HEED_ASSIGN(auto impl, load_impl(path, options));
-    impl->load_s =
-        std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    impl->load_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     return std::shared_ptr<Model>(new Model(std::move(impl)));
   } catch (const std::bad_alloc&) {
     return error(Code::kResourceExhausted, path, ": no memory while loading");

@@ -21,8 +21,8 @@ std::string shape_text(int64_t in, int64_t out) {
 
 // A vector is widened to fp32 at load; a matrix goes into ggml's products, which need a dot.
 Status check_type(const GgufTensor& tensor, bool matrix) {
-  const bool plain = tensor.type == GGML_TYPE_F32 || tensor.type == GGML_TYPE_F16 ||
-                     tensor.type == GGML_TYPE_BF16;
+  const bool plain =
+      tensor.type == GGML_TYPE_F32 || tensor.type == GGML_TYPE_F16 || tensor.type == GGML_TYPE_BF16;
   if (plain) return Status::ok();
   const bool usable = matrix && ggml_is_quantized(tensor.type) &&
                       ggml_get_type_traits(tensor.type)->to_float != nullptr &&
@@ -34,8 +34,8 @@ Status check_type(const GgufTensor& tensor, bool matrix) {
 }
 
 Status check_shape(const GgufTensor& tensor, int64_t in, int64_t out) {
-  const bool same = tensor.ne[0] == in && tensor.ne[1] == out && tensor.ne[2] == 1 &&
-                    tensor.ne[3] == 1;
+  const bool same =
+      tensor.ne[0] == in && tensor.ne[1] == out && tensor.ne[2] == 1 && tensor.ne[3] == 1;
   if (!same) {
     return error(Code::kCorrupt, "tensor '", tensor.name, "' has shape ", tensor.shape(),
                  ", the hyper-parameters say ", shape_text(in, out));

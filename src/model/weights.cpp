@@ -47,9 +47,9 @@ Memory allocate_floats(int64_t n) {
 
 std::vector<ggml_backend_buffer_type_t> extra_buffer_types(ggml_backend_dev_t device) {
   std::vector<ggml_backend_buffer_type_t> types;
-  const auto get = reinterpret_cast<ggml_backend_dev_get_extra_bufts_t>(
-      ggml_backend_reg_get_proc_address(ggml_backend_cpu_reg(),
-                                        "ggml_backend_dev_get_extra_bufts"));
+  const auto get =
+      reinterpret_cast<ggml_backend_dev_get_extra_bufts_t>(ggml_backend_reg_get_proc_address(
+          ggml_backend_cpu_reg(), "ggml_backend_dev_get_extra_bufts"));
   if (get == nullptr) return types;
   for (auto* at = get(device); at != nullptr && *at != nullptr; ++at) types.push_back(*at);
   return types;
@@ -100,7 +100,10 @@ class WeightLoader {
  public:
   WeightLoader(const GgufFile& file, const Hyperparameters& hyper, const ModelOptions& options,
                bool with_data)
-      : file_(file), hyper_(hyper), options_(options), with_data_(with_data),
+      : file_(file),
+        hyper_(hyper),
+        options_(options),
+        with_data_(with_data),
         device_(ggml_backend_reg_dev_get(ggml_backend_cpu_reg(), 0)) {
     if (options.weights == Weights::kAsStored) extra_types_ = extra_buffer_types(device_);
   }
@@ -179,8 +182,8 @@ class WeightLoader {
     if ((vector || storage_->dequantised) && source->type != GGML_TYPE_F32) {
       return place_dequantised(*source);
     }
-    ggml_tensor* tensor = ggml_new_tensor_2d(storage_->tensors.get(), source->type, source->ne[0],
-                                             source->ne[1]);
+    ggml_tensor* tensor =
+        ggml_new_tensor_2d(storage_->tensors.get(), source->type, source->ne[0], source->ne[1]);
     ggml_set_name(tensor, name.c_str());
     // ggml only reads weights.
     tensor->data = with_data_ ? const_cast<uint8_t*>(file_.data(*source)) : kNoData;
@@ -190,8 +193,8 @@ class WeightLoader {
   }
 
   Result<ggml_tensor*> place_dequantised(const GgufTensor& source) {
-    ggml_tensor* tensor = ggml_new_tensor_2d(storage_->tensors.get(), GGML_TYPE_F32, source.ne[0],
-                                             source.ne[1]);
+    ggml_tensor* tensor =
+        ggml_new_tensor_2d(storage_->tensors.get(), GGML_TYPE_F32, source.ne[0], source.ne[1]);
     ggml_set_name(tensor, std::string(source.name).c_str());
     storage_->owned += static_cast<uint64_t>(source.elements()) * sizeof(float);
     tensor->data = kNoData;

@@ -1,5 +1,5 @@
-// The tensors of a model where products can use them: in the mapped file, rearranged by ggml for its
-// own kernels, or dequantised to fp32 in memory.
+// The tensors of a model where products can use them: in the mapped file, rearranged by ggml for
+// its own kernels, or dequantised to fp32 in memory.
 #pragma once
 
 #include <array>
@@ -22,7 +22,8 @@ struct LayerWeights {
 
 class ModelWeights {
  public:
-  // `file` and `options` outlive the call; plain weights point into `file`, which must outlive this.
+  // `file` and `options` outlive the call; plain weights point into `file`, which must outlive
+  // this.
   static Result<std::unique_ptr<ModelWeights>> load(const GgufFile& file,
                                                     const Hyperparameters& hyper,
                                                     const ModelOptions& options);
@@ -39,10 +40,10 @@ class ModelWeights {
   ggml_tensor* head = nullptr;         // [vocab, embd]
   ggml_tensor* head_bias = nullptr;    // [vocab] or null
   std::vector<LayerWeights> layers;
-  std::vector<float> rope_factors;     // [n_rot / 2] or empty
+  std::vector<float> rope_factors;  // [n_rot / 2] or empty
 
-  uint64_t mapped_bytes() const;  // read from the file in place
-  uint64_t owned_bytes() const;   // copies: repacked, dequantised, vectors
+  uint64_t mapped_bytes() const;    // read from the file in place
+  uint64_t owned_bytes() const;     // copies: repacked, dequantised, vectors
   std::string linear_kind() const;  // "ggml plain+repack"
 
  private:

@@ -38,8 +38,8 @@ struct Engine::Impl {
   Status run_step(std::span<const SeqSpan> seqs, const GraphShape& shape, const CancelToken* cancel,
                   StepGraph** made);
   Status prepare_step(std::span<const SeqSpan> seqs, StepGraph& graph);
-  // Where the logits of the next token of `seq` will go: its own memory, or fresh memory where forks
-  // share that. They are written when the step has succeeded, so a failed one changes none.
+  // Where the logits of the next token of `seq` will go: its own memory, or fresh memory where
+  // forks share that. They are written when the step has succeeded, so a failed one changes none.
   Result<Logits> logits_target(SeqId seq) const;
 
   Status prefill(SeqId seq, std::span<const Token> tokens, const PrefillOptions& options);

@@ -14,8 +14,7 @@ namespace {
 constexpr int kHeadRows = 64;
 
 double seconds_now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch())
-      .count();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
 Status no_memory(const char* what) {
@@ -38,13 +37,12 @@ Status Engine::Impl::check_context(SeqId seq, int64_t n) const {
   const int64_t held = store->next_position(seq);
   if (n <= options.context - held || options.beyond_context) return Status::ok();
   const std::string behind = held > 0 ? cat(" behind the ", held, " it holds") : std::string();
-  return error(Code::kOutOfRange, "sequence ", seq, ": ", n, " tokens", behind,
-               " pass the context of ", options.context, "; leave out ",
-               n - (options.context - held), " tokens",
-               options.context < model->info().trained_context
-                   ? cat(" or raise the context, at most to the model's ",
-                         model->info().trained_context)
-                   : std::string(" or use a model with a longer context"));
+  return error(
+      Code::kOutOfRange, "sequence ", seq, ": ", n, " tokens", behind, " pass the context of ",
+      options.context, "; leave out ", n - (options.context - held), " tokens",
+      options.context < model->info().trained_context
+          ? cat(" or raise the context, at most to the model's ", model->info().trained_context)
+          : std::string(" or use a model with a longer context"));
 }
 
 Status Engine::Impl::check_sequence(SeqId seq) const {
@@ -110,8 +108,7 @@ Status Engine::Impl::run_step(std::span<const SeqSpan> seqs, const GraphShape& s
   return status;
 }
 
-Status Engine::Impl::prefill(SeqId seq, std::span<const Token> tokens,
-                             const PrefillOptions& call) {
+Status Engine::Impl::prefill(SeqId seq, std::span<const Token> tokens, const PrefillOptions& call) {
   HEED_TRY(check_sequence(seq));
   if (tokens.empty()) return Status(Code::kInvalidArgument, "a prompt needs at least one token");
   HEED_TRY(check_tokens(tokens));

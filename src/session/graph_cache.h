@@ -1,6 +1,6 @@
 // The graphs of an engine, by shape. Small ones (decode, short tails) are kept with memory of their
-// own, so a token never waits for a build; of large ones only the latest is kept, because each needs
-// its own compute buffer and a build costs about 0.1 ms against hundreds for its step.
+// own, so a token never waits for a build; of large ones only the latest is kept, because each
+// needs its own compute buffer and a build costs about 0.1 ms against hundreds for its step.
 #pragma once
 
 #include <cstdint>

@@ -67,8 +67,7 @@ Result<Costs> costs_of(const GgufFile& file, const Hyperparameters& hyper,
   costs.fixed = kFixedBytes + kVocabularyBytesPerToken * static_cast<uint64_t>(hyper.vocab);
   costs.page_row = lists_of(hyper) * page_bytes(hyper, engine, isa);
   // A full chunk that asks for its last row's logits, and the decode graph, are held together.
-  const int rows = static_cast<int>(
-      std::clamp<int64_t>(tokens, 1, engine.chunk));
+  const int rows = static_cast<int>(std::clamp<int64_t>(tokens, 1, engine.chunk));
   for (const int graph_rows : {rows, 1}) {
     const GraphShape shape{.rows = graph_rows, .outputs = 1, .output = StepOutput::kLogits};
     std::vector<LayerOp> ops(static_cast<size_t>(hyper.layers));
@@ -86,7 +85,8 @@ Result<Costs> costs_of(const GgufFile& file, const Hyperparameters& hyper,
 Result<MemoryPlan> predict_memory(const std::string& path, const ModelOptions& model_options,
                                   const EngineOptions& engine, int64_t tokens) {
   if (tokens < 0) return error(Code::kInvalidArgument, "a run of ", tokens, " tokens");
-  if (engine.chunk < 1) return error(Code::kOutOfRange, "chunk is ", engine.chunk, ", must be >= 1");
+  if (engine.chunk < 1)
+    return error(Code::kOutOfRange, "chunk is ", engine.chunk, ", must be >= 1");
   route_library_logs();
   try {
     ModelOptions model = model_options;
@@ -101,8 +101,8 @@ Result<MemoryPlan> predict_memory(const std::string& path, const ModelOptions& m
     plan.kv = kv_bytes(costs, tokens);
     plan.peak = plan.weights + plan.compute + plan.kv + costs.fixed;
     plan.available = available_memory();
-    const uint64_t context = static_cast<uint64_t>(engine.context > 0 ? engine.context
-                                                                      : hyper->context);
+    const uint64_t context =
+        static_cast<uint64_t>(engine.context > 0 ? engine.context : hyper->context);
     const uint64_t base = plan.peak - plan.kv + kArenaSlack;
     const uint64_t left = plan.available - std::min(plan.available, base);
     plan.longest_prompt = static_cast<int64_t>(

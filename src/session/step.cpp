@@ -14,15 +14,15 @@ namespace {
 constexpr int kPrivateRows = 8;
 
 double seconds_now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch())
-      .count();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
 int64_t floats(size_t bytes) { return static_cast<int64_t>(bytes / sizeof(float)); }
 
 // [d, heads, T] of ggml as [T, heads, d].
 View<const float, 3> rows_of(const ggml_tensor* t) {
-  return {static_cast<const float*>(t->data), {t->ne[2], t->ne[1], t->ne[0]},
+  return {static_cast<const float*>(t->data),
+          {t->ne[2], t->ne[1], t->ne[0]},
           {floats(t->nb[2]), floats(t->nb[1]), 1}};
 }
 

@@ -80,13 +80,13 @@ struct Step {
   int threads_;
 
   std::vector<AttendGroup> groups_;
-  std::vector<int> group_of_;          // [layers]
-  std::vector<RotaryTable> rotary_;    // by Hyperparameters::ropes
-  std::vector<int32_t> positions_;     // [T]
-  std::vector<SeqId> ids_;             // [sequences]
-  std::vector<SeqRows> rows_;          // [layers, sequences]
-  std::vector<float> shared_keys_;     // [max rows, kv_heads, dk] rotated keys of a prompt chunk
-  std::vector<float> private_keys_;    // [threads, kPrivateRows, kv_heads, dk] of a decode step
+  std::vector<int> group_of_;        // [layers]
+  std::vector<RotaryTable> rotary_;  // by Hyperparameters::ropes
+  std::vector<int32_t> positions_;   // [T]
+  std::vector<SeqId> ids_;           // [sequences]
+  std::vector<SeqRows> rows_;        // [layers, sequences]
+  std::vector<float> shared_keys_;   // [max rows, kv_heads, dk] rotated keys of a prompt chunk
+  std::vector<float> private_keys_;  // [threads, kPrivateRows, kv_heads, dk] of a decode step
 
   int nodes_done_ = 0;
   bool tiles_pending_ = false;

@@ -20,7 +20,11 @@ class GraphBuilder {
  public:
   GraphBuilder(const Hyperparameters& hyper, const ModelWeights& weights, LayerOp* ops,
                StepGraph& graph)
-      : hyper_(hyper), weights_(weights), ops_(ops), graph_(graph), c_(graph.context_.get()),
+      : hyper_(hyper),
+        weights_(weights),
+        ops_(ops),
+        graph_(graph),
+        c_(graph.context_.get()),
         rows_(graph.shape_.rows) {}
 
   void build() {
@@ -64,9 +68,7 @@ class GraphBuilder {
   ggml_tensor* maybe_norm(ggml_tensor* x, ggml_tensor* weight) {
     return weight == nullptr ? x : norm(x, weight);
   }
-  ggml_tensor* head(ggml_tensor* x) {
-    return linear(c_, weights_.head, x, weights_.head_bias);
-  }
+  ggml_tensor* head(ggml_tensor* x) { return linear(c_, weights_.head, x, weights_.head_bias); }
 
   // The residual behind layer i, or null when nothing behind its append is needed.
   ggml_tensor* layer(int i, ggml_tensor* x) {
@@ -134,7 +136,8 @@ class GraphBuilder {
 Status StepGraph::make_context(size_t nodes) {
   const size_t bytes = ggml_tensor_overhead() * nodes + ggml_graph_overhead_custom(nodes, false);
   context_.reset(ggml_init({.mem_size = bytes, .mem_buffer = nullptr, .no_alloc = true}));
-  if (!context_) return error(Code::kResourceExhausted, "no memory for a graph of ", nodes, " nodes");
+  if (!context_)
+    return error(Code::kResourceExhausted, "no memory for a graph of ", nodes, " nodes");
   graph_ = ggml_new_graph_custom(context_.get(), nodes, false);
   return Status::ok();
 }

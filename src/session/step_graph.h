@@ -57,9 +57,9 @@ class StepGraph {
 
   const GraphShape& shape() const { return shape_; }
   int nodes() const { return ggml_graph_n_nodes(graph_); }
-  ggml_tensor* tokens() const { return tokens_; }    // [rows] int32
+  ggml_tensor* tokens() const { return tokens_; }      // [rows] int32
   ggml_tensor* out_rows() const { return out_rows_; }  // [outputs] int32, null when all rows are
-  ggml_tensor* result() const { return result_; }    // logits, or hidden rows
+  ggml_tensor* result() const { return result_; }      // logits, or hidden rows
   ggml_tensor* hidden_in() const { return hidden_in_; }
 
  private:

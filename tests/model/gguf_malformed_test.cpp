@@ -1,5 +1,5 @@
-// Every field of a GGUF file, broken in every way that has broken a reader before, through all three
-// ways of reading. Nothing may crash; what is refused is named.
+// Every field of a GGUF file, broken in every way that has broken a reader before, through all
+// three ways of reading. Nothing may crash; what is refused is named.
 #include <gtest/gtest.h>
 
 #include <functional>
@@ -84,7 +84,8 @@ TEST(Gguf, any_integer_width_is_a_number) {
   }
 }
 
-// --- each field times each kind of damage ----------------------------------------------------------
+// --- each field times each kind of damage
+// ----------------------------------------------------------
 
 struct Damage {
   const char* name;
@@ -125,9 +126,9 @@ TEST(GgufMalformed, every_field_times_every_damage_is_read_or_refused_by_name) {
 
 struct Case {
   const char* name;
-  std::function<void(File&)> edit;        // before encoding
-  std::function<void(Writer&)> damage;    // behind it
-  const char* needle;                     // the message names the field
+  std::function<void(File&)> edit;      // before encoding
+  std::function<void(Writer&)> damage;  // behind it
+  const char* needle;                   // the message names the field
 };
 
 const Case kCases[] = {
@@ -136,29 +137,45 @@ const Case kCases[] = {
     {"version_zero", {}, [](Writer& w) { set_field(w, "header.version", 0); }, "version 0"},
     {"version_one", {}, [](Writer& w) { set_field(w, "header.version", 1); }, "version 1"},
     {"version_four", {}, [](Writer& w) { set_field(w, "header.version", 4); }, "version 4"},
-    {"version_big_endian", {}, [](Writer& w) { set_field(w, "header.version", 0x03000000); },
+    {"version_big_endian",
+     {},
+     [](Writer& w) { set_field(w, "header.version", 0x03000000); },
      "big-endian"},
-    {"tensor_count_minus_one", {}, [](Writer& w) { set_field(w, "header.tensors", ~0ull); },
+    {"tensor_count_minus_one",
+     {},
+     [](Writer& w) { set_field(w, "header.tensors", ~0ull); },
      "tensor count"},
-    {"tensor_count_million", {}, [](Writer& w) { set_field(w, "header.tensors", 1 << 20); },
+    {"tensor_count_million",
+     {},
+     [](Writer& w) { set_field(w, "header.tensors", 1 << 20); },
      "tensor count"},
-    {"tensor_count_zero", {}, [](Writer& w) { set_field(w, "header.tensors", 0); },
+    {"tensor_count_zero",
+     {},
+     [](Writer& w) { set_field(w, "header.tensors", 0); },
      "token_embd.weight"},
     {"key_count_minus_one", {}, [](Writer& w) { set_field(w, "header.keys", ~0ull); }, "key count"},
     {"key_count_too_many", {}, [](Writer& w) { set_field(w, "header.keys", 60000); }, "key count"},
-    {"key_count_zero", {}, [](Writer& w) { set_field(w, "header.keys", 0); },
-     "dimensions"},
+    {"key_count_zero", {}, [](Writer& w) { set_field(w, "header.keys", 0); }, "dimensions"},
     {"key_name_empty", [](File& f) { f.keys[3].name.clear(); }, {}, "name of key 3"},
-    {"key_name_minus_one", {}, [](Writer& w) { set_field(w, "key[3].name.length", ~0ull); },
+    {"key_name_minus_one",
+     {},
+     [](Writer& w) { set_field(w, "key[3].name.length", ~0ull); },
      "name of key 3"},
-    {"key_name_past_end", {}, [](Writer& w) { set_field(w, "key[3].name.length", 65535); },
+    {"key_name_past_end",
+     {},
+     [](Writer& w) { set_field(w, "key[3].name.length", 65535); },
      "name of key 3"},
     {"key_name_zero_byte", [](File& f) { f.keys[3].name[2] = '\0'; }, {}, "zero byte"},
     {"key_type_undefined", {}, [](Writer& w) { set_field(w, "key[3].type", 13); }, "type 13"},
-    {"key_type_minus_one", {}, [](Writer& w) { set_field(w, "key[3].type", ~0ull); },
+    {"key_type_minus_one",
+     {},
+     [](Writer& w) { set_field(w, "key[3].type", ~0ull); },
      "type 4294967295"},
     {"key_array_of_arrays",
-     [](File& f) { f.set(tiny::array_key<uint8_t>("x.nested", tiny::kArray, {0, 0, 0, 0})); }, {},
+     [](File& f) {
+       f.set(tiny::array_key<uint8_t>("x.nested", tiny::kArray, {0, 0, 0, 0}));
+     },
+     {},
      "x.nested"},
     {"key_array_count_minus_one",
      [](File& f) {
@@ -166,86 +183,134 @@ const Case kCases[] = {
        std::memset(key.value.data() + 4, 0xFF, 8);
        f.set(key);
      },
-     {}, "bytes of an array"},
+     {},
+     "bytes of an array"},
     {"key_array_count_large",
      [](File& f) {
        tiny::Key key = tiny::array_key<float>("x.list", tiny::kF32, {1, 2});
        key.value[4 + 4] = 1;  // 2^32 more
        f.set(key);
      },
-     {}, "x.list"},
+     {},
+     "x.list"},
     {"key_strings_count_large",
      [](File& f) {
        tiny::Key key = tiny::texts_key("x.list", {"a"});
        key.value[4 + 3] = 0x7F;
        f.set(key);
      },
-     {}, "x.list"},
+     {},
+     "x.list"},
     {"key_string_length_minus_one",
      [](File& f) {
        tiny::Key key = tiny::text_key("x.text", "abc");
        std::memset(key.value.data(), 0xFF, 8);
        f.set(key);
      },
-     {}, "x.text"},
+     {},
+     "x.text"},
     {"key_duplicate", [](File& f) { f.keys.push_back(f.keys[4]); }, {}, "appears twice"},
     {"architecture_wrong_type",
-     [](File& f) { f.set(tiny::u32_key("general.architecture", 7)); }, {}, "general.architecture"},
-    {"architecture_missing", [](File& f) { f.erase("general.architecture"); }, {},
+     [](File& f) { f.set(tiny::u32_key("general.architecture", 7)); },
+     {},
+     "general.architecture"},
+    {"architecture_missing",
+     [](File& f) { f.erase("general.architecture"); },
+     {},
      "general.architecture"},
     {"architecture_unknown",
-     [](File& f) { f.set(tiny::text_key("general.architecture", "mamba")); }, {},
+     [](File& f) { f.set(tiny::text_key("general.architecture", "mamba")); },
+     {},
      "llama, qwen2, gemma3"},
-    {"number_is_text", [](File& f) { f.set(tiny::text_key("llama.block_count", "1")); }, {},
+    {"number_is_text",
+     [](File& f) { f.set(tiny::text_key("llama.block_count", "1")); },
+     {},
      "llama.block_count"},
-    {"number_is_fraction", [](File& f) { f.set(tiny::f32_key("llama.block_count", 1.5f)); }, {},
+    {"number_is_fraction",
+     [](File& f) { f.set(tiny::f32_key("llama.block_count", 1.5f)); },
+     {},
      "llama.block_count"},
     {"number_is_nan",
-     [](File& f) { f.set(tiny::f32_key("llama.rope.freq_base", std::nanf(""))); }, {},
+     [](File& f) { f.set(tiny::f32_key("llama.rope.freq_base", std::nanf(""))); },
+     {},
      "llama.rope.freq_base"},
-    {"number_missing", [](File& f) { f.erase("llama.embedding_length"); }, {},
+    {"number_missing",
+     [](File& f) { f.erase("llama.embedding_length"); },
+     {},
      "llama.embedding_length"},
-    {"alignment_zero", [](File& f) { f.set(tiny::u32_key("general.alignment", 0)); }, {},
+    {"alignment_zero",
+     [](File& f) { f.set(tiny::u32_key("general.alignment", 0)); },
+     {},
      "general.alignment"},
-    {"alignment_three", [](File& f) { f.set(tiny::u32_key("general.alignment", 24)); }, {},
+    {"alignment_three",
+     [](File& f) { f.set(tiny::u32_key("general.alignment", 24)); },
+     {},
      "general.alignment"},
-    {"alignment_large", [](File& f) { f.set(tiny::u32_key("general.alignment", 1u << 31)); }, {},
+    {"alignment_large",
+     [](File& f) { f.set(tiny::u32_key("general.alignment", 1u << 31)); },
+     {},
      "general.alignment"},
     {"alignment_wrong_type",
-     [](File& f) { f.set(tiny::scalar_key<uint64_t>("general.alignment", tiny::kU64, 32)); }, {},
+     [](File& f) { f.set(tiny::scalar_key<uint64_t>("general.alignment", tiny::kU64, 32)); },
+     {},
      "general.alignment"},
-    {"tensor_name_empty", {}, [](Writer& w) { set_field(w, "tensor[2].name.length", 0); },
+    {"tensor_name_empty",
+     {},
+     [](Writer& w) { set_field(w, "tensor[2].name.length", 0); },
      "tensor 2"},
-    {"tensor_name_long", {}, [](Writer& w) { set_field(w, "tensor[2].name.length", 64); },
+    {"tensor_name_long",
+     {},
+     [](Writer& w) { set_field(w, "tensor[2].name.length", 64); },
      "tensor 2"},
-    {"tensor_duplicate", [](File& f) { f.tensors[3].name = f.tensors[2].name; }, {},
+    {"tensor_duplicate",
+     [](File& f) { f.tensors[3].name = f.tensors[2].name; },
+     {},
      "appears twice"},
     {"tensor_dims_zero", {}, [](Writer& w) { set_field(w, "tensor[2].dims", 0); }, "0 dimensions"},
     {"tensor_dims_five", {}, [](Writer& w) { set_field(w, "tensor[2].dims", 5); }, "5 dimensions"},
     {"tensor_ne_zero", {}, [](Writer& w) { set_field(w, "tensor[0].ne", 0); }, "dimension 0"},
-    {"tensor_ne_minus_one", {}, [](Writer& w) { set_field(w, "tensor[0].ne", ~0ull); },
+    {"tensor_ne_minus_one",
+     {},
+     [](Writer& w) { set_field(w, "tensor[0].ne", ~0ull); },
      "dimension 0"},
-    {"tensor_ne_overflow", {}, [](Writer& w) { set_field(w, "tensor[0].ne", 1ull << 62); },
+    {"tensor_ne_overflow",
+     {},
+     [](Writer& w) { set_field(w, "tensor[0].ne", 1ull << 62); },
      "element count"},
-    {"tensor_ne_large", {}, [](Writer& w) { set_field(w, "tensor[0].ne", 1ull << 40); },
+    {"tensor_ne_large",
+     {},
+     [](Writer& w) { set_field(w, "tensor[0].ne", 1ull << 40); },
      "token_embd.weight"},
-    {"tensor_ne_one_more", {}, [](Writer& w) { set_field(w, "tensor[0].ne", 17, 1); },
+    {"tensor_ne_one_more",
+     {},
+     [](Writer& w) { set_field(w, "tensor[0].ne", 17, 1); },
      "token_embd.weight"},
     {"tensor_type_removed", {}, [](Writer& w) { set_field(w, "tensor[0].type", 4); }, "type 4"},
-    {"tensor_type_unknown", {}, [](Writer& w) { set_field(w, "tensor[0].type", 9999); },
+    {"tensor_type_unknown",
+     {},
+     [](Writer& w) { set_field(w, "tensor[0].type", 9999); },
      "type 9999"},
-    {"tensor_type_integer", {}, [](Writer& w) { set_field(w, "tensor[0].type", 24); },
+    {"tensor_type_integer",
+     {},
+     [](Writer& w) { set_field(w, "tensor[0].type", 24); },
      "token_embd.weight"},
-    {"tensor_type_block_misfit",
-     [](File& f) { f.tensors[1].ne[0] = 33; }, [](Writer& w) { set_field(w, "tensor[1].type", 2); },
-     "whole blocks"},
-    {"tensor_offset_misaligned", {}, [](Writer& w) { set_field(w, "tensor[1].offset", 2052); },
+    {"tensor_type_block_misfit", [](File& f) { f.tensors[1].ne[0] = 33; },
+     [](Writer& w) { set_field(w, "tensor[1].type", 2); }, "whole blocks"},
+    {"tensor_offset_misaligned",
+     {},
+     [](Writer& w) { set_field(w, "tensor[1].offset", 2052); },
      "alignment"},
-    {"tensor_offset_past_end", {}, [](Writer& w) { set_field(w, "tensor[1].offset", 1 << 30); },
+    {"tensor_offset_past_end",
+     {},
+     [](Writer& w) { set_field(w, "tensor[1].offset", 1 << 30); },
      "ends at byte"},
-    {"tensor_offset_overflow", {}, [](Writer& w) { set_field(w, "tensor[1].offset", ~31ull); },
+    {"tensor_offset_overflow",
+     {},
+     [](Writer& w) { set_field(w, "tensor[1].offset", ~31ull); },
      "overflows"},
-    {"tensor_offset_overlap", {}, [](Writer& w) { set_field(w, "tensor[1].offset", 0); },
+    {"tensor_offset_overlap",
+     {},
+     [](Writer& w) { set_field(w, "tensor[1].offset", 0); },
      "overlap"},
     {"tensor_missing", [](File& f) { f.tensors.pop_back(); }, {}, "is missing"},
     {"tensor_unknown",
@@ -253,13 +318,15 @@ const Case kCases[] = {
        f.tensors.push_back(f.tensors[1]);
        f.tensors.back().name = "blk.0.attn_sinks.weight";
      },
-     {}, "attn_sinks"},
+     {},
+     "attn_sinks"},
     {"tensor_of_absent_layer",
      [](File& f) {
        f.tensors.push_back(f.tensors[1]);
        f.tensors.back().name = "blk.1.attn_norm.weight";
      },
-     {}, "blk.1.attn_norm"},
+     {},
+     "blk.1.attn_norm"},
     {"data_truncated", {}, [](Writer& w) { w.bytes.resize(w.bytes.size() - 64); }, "truncated"},
     {"data_absent", {}, [](Writer& w) { w.bytes.resize(w.fields.back().offset); }, "bytes"},
 };

@@ -42,18 +42,16 @@ TEST(Hyperparameters, limits_hold_at_both_ends) {
   for (const Limit& limit : kLimits) {
     SCOPED_TRACE(limit.key);
     for (const uint64_t value : {limit.low - 1, limit.high + 1}) {
-      const auto result = read(changed([&](File& f) {
-        f.set(tiny::scalar_key<uint64_t>(limit.key, tiny::kU64, value));
-      }));
+      const auto result = read(changed(
+          [&](File& f) { f.set(tiny::scalar_key<uint64_t>(limit.key, tiny::kU64, value)); }));
       ASSERT_FALSE(result.is_ok());
       EXPECT_EQ(result.code(), Code::kOutOfRange);
       EXPECT_NE(result.message().find(limit.key), std::string::npos) << result.message();
       EXPECT_NE(result.message().find(std::to_string(limit.high)), std::string::npos);
     }
     // At the limit itself only a shape may be wrong.
-    const auto inside = read(changed([&](File& f) {
-      f.set(tiny::scalar_key<uint64_t>(limit.key, tiny::kU64, limit.high));
-    }));
+    const auto inside = read(changed(
+        [&](File& f) { f.set(tiny::scalar_key<uint64_t>(limit.key, tiny::kU64, limit.high)); }));
     EXPECT_NE(inside.code(), Code::kOutOfRange) << inside.message();
   }
 }
@@ -103,9 +101,8 @@ TEST(Hyperparameters, a_vocabulary_size_that_the_embeddings_do_not_have_is_refus
 }
 
 TEST(Hyperparameters, parts_of_a_split_model_are_refused_with_the_way_out) {
-  const auto result = read(changed([](File& f) {
-    f.set(tiny::scalar_key<uint16_t>("split.count", tiny::kU16, 3));
-  }));
+  const auto result = read(
+      changed([](File& f) { f.set(tiny::scalar_key<uint16_t>("split.count", tiny::kU16, 3)); }));
   ASSERT_FALSE(result.is_ok());
   EXPECT_NE(result.message().find("--merge"), std::string::npos) << result.message();
 }

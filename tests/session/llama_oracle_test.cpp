@@ -1,5 +1,6 @@
-// heed's logits against llama.cpp's on tiny random-weight models of every description. The yardstick
-// is llama.cpp against itself (flash attention against plain), both with fp32 keys and values.
+// heed's logits against llama.cpp's on tiny random-weight models of every description. The
+// yardstick is llama.cpp against itself (flash attention against plain), both with fp32 keys and
+// values.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -26,14 +27,31 @@ tiny::Spec make(const std::function<void(tiny::Spec&)>& edit) {
 
 const Variant kVariants[] = {
     {"llama_tied", make([](tiny::Spec&) {})},
-    {"llama_untied_f16", make([](tiny::Spec& s) { s.tied = false; s.weight_type = tiny::kTensorF16; })},
+    {"llama_untied_f16", make([](tiny::Spec& s) {
+       s.tied = false;
+       s.weight_type = tiny::kTensorF16;
+     })},
     {"llama_multi_head", make([](tiny::Spec& s) { s.kv_heads = 4; })},
-    {"llama_single_kv_head", make([](tiny::Spec& s) { s.heads = 6; s.kv_heads = 1; s.dk = 32; })},
-    {"llama_head_size_apart", make([](tiny::Spec& s) { s.dk = 64; s.layers = 3; })},
-    {"llama_rope_factors", make([](tiny::Spec& s) { s.rope_factors = true; s.freq_base = 5e5f; })},
+    {"llama_single_kv_head", make([](tiny::Spec& s) {
+       s.heads = 6;
+       s.kv_heads = 1;
+       s.dk = 32;
+     })},
+    {"llama_head_size_apart", make([](tiny::Spec& s) {
+       s.dk = 64;
+       s.layers = 3;
+     })},
+    {"llama_rope_factors", make([](tiny::Spec& s) {
+       s.rope_factors = true;
+       s.freq_base = 5e5f;
+     })},
     {"llama_linear_scaling", make([](tiny::Spec& s) { s.rope_factor = 4; })},
     {"llama_biases", make([](tiny::Spec& s) { s.biases = s.other_biases = true; })},
-    {"qwen2", make([](tiny::Spec& s) { s.arch = "qwen2"; s.biases = true; s.freq_base = 1e6f; })},
+    {"qwen2", make([](tiny::Spec& s) {
+       s.arch = "qwen2";
+       s.biases = true;
+       s.freq_base = 1e6f;
+     })},
     {"qwen2_untied", make([](tiny::Spec& s) {
        s.arch = "qwen2";
        s.biases = true;
@@ -57,11 +75,15 @@ const Variant kVariants[] = {
        s.freq_base = 1e6f;
        s.rope_factor = 8;
      })},
-    {"gemma3_no_window", make([](tiny::Spec& s) { s.arch = "gemma3"; s.dk = 64; })},
+    {"gemma3_no_window", make([](tiny::Spec& s) {
+       s.arch = "gemma3";
+       s.dk = 64;
+     })},
 };
 
 // Relative L2 distance of the worst row.
-double worst_row(const std::vector<std::vector<float>>& a, const std::vector<std::vector<float>>& b) {
+double worst_row(const std::vector<std::vector<float>>& a,
+                 const std::vector<std::vector<float>>& b) {
   EXPECT_EQ(a.size(), b.size());
   double worst = 0;
   for (size_t i = 0; i < a.size(); ++i) worst = std::max(worst, test::distance(a[i], b[i]));
@@ -119,11 +141,11 @@ std::vector<std::vector<float>> heed_rows(Engine& engine, const std::vector<Toke
 
 class Oracle : public testing::TestWithParam<Variant> {};
 
-// What may separate the two engines. With F32 weights and SwiGLU everything is fp32: sums in another
-// order, 0.5e-6 to 1.9e-6 measured on these models. ggml rounds to half precision inside two
-// operations that both engines share, products with F16 weights and GELU (a table over f16): a last
-// bit in front of them becomes a step of f16 behind them, so there llama.cpp's distance to itself is
-// the measure (heed lies at a third to a tenth of it).
+// What may separate the two engines. With F32 weights and SwiGLU everything is fp32: sums in
+// another order, 0.5e-6 to 1.9e-6 measured on these models. ggml rounds to half precision inside
+// two operations that both engines share, products with F16 weights and GELU (a table over f16): a
+// last bit in front of them becomes a step of f16 behind them, so there llama.cpp's distance to
+// itself is the measure (heed lies at a third to a tenth of it).
 double tolerance(const tiny::Spec& spec, double yardstick, double fp32) {
   const bool halves = spec.weight_type == tiny::kTensorF16 || spec.arch == "gemma3";
   return halves ? yardstick : 2 * fp32;
@@ -179,8 +201,7 @@ TEST(Oracle, gemma3_with_27b_depth_scales_scores_by_the_width) {
   const auto plain = llama_rows(file.path(), false, tokens, 38);
   const auto flash = llama_rows(file.path(), true, tokens, 38);
   const auto engine = test::make_engine(file.path(), test::exact_options(), 1);
-  EXPECT_LE(worst_row(heed_rows(*engine, tokens, 38), plain),
-            worst_row(flash, plain));
+  EXPECT_LE(worst_row(heed_rows(*engine, tokens, 38), plain), worst_row(flash, plain));
 }
 
 }  // namespace

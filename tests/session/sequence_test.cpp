@@ -9,14 +9,9 @@ namespace {
 
 using test::logits_of;
 
-// ggml's products promise no equal bits for other batch shapes, so rows of another shape are compared
-// within what fp32 sums in another order give (measured 0 to 2e-7 on these models).
+// ggml's products promise no equal bits for other batch shapes, so rows of another shape are
+// compared within what fp32 sums in another order give (measured 0 to 2e-7 on these models).
 constexpr double kOtherShape = 2e-6;
-
-std::vector<Token> concat(std::vector<Token> a, const std::vector<Token>& b) {
-  a.insert(a.end(), b.begin(), b.end());
-  return a;
-}
 
 TEST(Sequence, decode_equals_prefill_of_the_same_tokens) {
   const tiny::TemporaryFile file(tiny::Spec{});

@@ -40,7 +40,9 @@ TEST(Transaction, a_step_that_fails_after_any_node_leaves_the_next_logits_unchan
       const SeqToken next{seq, 7};
       const Status decode = engine->decode({&next, 1});
       ASSERT_EQ(engine->length(seq), decode.is_ok() ? 71 : 70);
-      if (decode.is_ok()) ASSERT_TRUE(engine->truncate(seq, 70).is_ok());
+      if (decode.is_ok()) {
+        ASSERT_TRUE(engine->truncate(seq, 70).is_ok());
+      }
       engine->fail_after_node(-1);
       ASSERT_EQ(test::step(*engine, seq, 7), expected) << "after node " << nodes;
       ASSERT_TRUE(engine->truncate(seq, 69).is_ok());

@@ -16,8 +16,8 @@ namespace heed::test {
 inline std::vector<Token> random_tokens(int n, int vocab, uint64_t stream) {
   std::vector<Token> tokens;
   for (int i = 0; i < n; ++i) {
-    tokens.push_back(static_cast<Token>(random_below(stream, static_cast<uint64_t>(i),
-                                                     static_cast<uint64_t>(vocab))));
+    tokens.push_back(static_cast<Token>(
+        random_below(stream, static_cast<uint64_t>(i), static_cast<uint64_t>(vocab))));
   }
   return tokens;
 }

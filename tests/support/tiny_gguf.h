@@ -1,4 +1,5 @@
-// Tiny GGUF files with random weights, written byte by byte so that tests know where every field is.
+// Tiny GGUF files with random weights, written byte by byte so that tests know where every field
+// is.
 #pragma once
 
 #include <unistd.h>
@@ -18,7 +19,19 @@ namespace heed::tiny {
 // Numbers of the GGUF and ggml formats, spelled here so that the writer shares no code with the
 // reader under test.
 enum ValueType : uint32_t {
-  kU8 = 0, kI8, kU16, kI16, kU32, kI32, kF32, kBool, kText, kArray, kU64, kI64, kF64
+  kU8 = 0,
+  kI8,
+  kU16,
+  kI16,
+  kU32,
+  kI32,
+  kF32,
+  kBool,
+  kText,
+  kArray,
+  kU64,
+  kI64,
+  kF64
 };
 enum TensorType : uint32_t { kTensorF32 = 0, kTensorF16 = 1, kTensorQ4_0 = 2, kTensorQ8_0 = 8 };
 
@@ -65,7 +78,9 @@ Key scalar_key(const std::string& name, uint32_t type, T value) {
   std::memcpy(key.value.data(), &value, sizeof(T));
   return key;
 }
-inline Key u32_key(const std::string& name, uint32_t value) { return scalar_key(name, kU32, value); }
+inline Key u32_key(const std::string& name, uint32_t value) {
+  return scalar_key(name, kU32, value);
+}
 inline Key f32_key(const std::string& name, float value) { return scalar_key(name, kF32, value); }
 inline Key bool_key(const std::string& name, bool value) {
   return scalar_key<uint8_t>(name, kBool, value ? 1 : 0);
@@ -167,12 +182,12 @@ struct Spec {
   int layers = 2, embd = 64, heads = 4, kv_heads = 2, dk = 16, ff = 96, vocab = 80;
   int context = 512;
   bool tied = true;
-  bool biases = false;         // q, k, v
-  bool other_biases = false;   // attention output and feed-forward
+  bool biases = false;        // q, k, v
+  bool other_biases = false;  // attention output and feed-forward
   bool rope_factors = false;
   int window = 0;
   float freq_base = 10000.0f, freq_base_swa = 10000.0f;
-  float rope_factor = 0;       // linear scaling, 0 = no key
+  float rope_factor = 0;  // linear scaling, 0 = no key
   uint32_t weight_type = kTensorF32;
   bool text_vocabulary = false;  // SentencePiece with byte tokens; else no vocabulary
   uint64_t seed = 1;
