@@ -66,9 +66,7 @@ TEST_P(GuardPages, nothing_outside_the_operands_is_touched) {
 
 INSTANTIATE_TEST_SUITE_P(Sides, GuardPages,
                          ::testing::Values(GuardSide::kBefore, GuardSide::kBehind),
-                         [](const auto& info) {
-                           return info.param == GuardSide::kBefore ? "before" : "behind";
-                         });
+                         [](const auto& info) { return side_name(info.param); });
 
 // The guards work: without this the test above could not fail.
 TEST(GuardPagesDeathTest, a_touched_guard_faults) {

@@ -21,6 +21,10 @@ struct Variant {
   Format format;
 };
 
+void PrintTo(const Variant& v, std::ostream* out) {
+  *out << isa_name(v.isa) << ' ' << format_name(v.format);
+}
+
 std::vector<Variant> variants() {
   std::vector<Variant> all;
   for (Isa isa : tested_isas()) {

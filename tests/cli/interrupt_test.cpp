@@ -17,6 +17,9 @@ struct Phase {
   bool in_stdout = false;
 };
 
+// GoogleTest would print the bytes.
+void PrintTo(const Phase& phase, std::ostream* out) { *out << phase.name; }
+
 double interrupt_ms(const Phase& phase, Finished& end) {
   std::vector<std::string> line = {"run", small_model(), "--progress"};
   line.insert(line.end(), phase.arguments.begin(), phase.arguments.end());

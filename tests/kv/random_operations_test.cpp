@@ -12,6 +12,8 @@ struct Config {
   std::vector<LayerShape> layers;
 };
 
+void PrintTo(const Config& config, std::ostream* out) { *out << config.name; }
+
 LayerShape shape(int kv_heads, int dk, int dv, Format k, Format v, bool alias = false) {
   return {kv_heads, dk, dv, k, v, alias};
 }

@@ -19,6 +19,8 @@ struct Variant {
   tiny::Spec spec;
 };
 
+void PrintTo(const Variant& variant, std::ostream* out) { *out << variant.name; }
+
 tiny::Spec make(const std::function<void(tiny::Spec&)>& edit) {
   tiny::Spec spec;
   edit(spec);

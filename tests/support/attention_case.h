@@ -185,6 +185,9 @@ inline bool parse_field(const std::string& key, const std::string& value, Attent
 
 }  // namespace detail
 
+// GoogleTest shows a parameter by this, not by its bytes.
+inline void PrintTo(const AttentionCase& c, std::ostream* out) { *out << to_text(c); }
+
 // Errors name the field. Numbers must be numbers: this reads what to_text wrote.
 inline Result<AttentionCase> parse_case(const std::string& line) {
   AttentionCase c;

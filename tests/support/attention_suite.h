@@ -13,13 +13,14 @@
 
 namespace heed::test {
 
-// True when the case passes; else a test failure was added.
-inline bool check_case(const AttentionCase& c) {
+// True when the case passes; else a test failure was added. `worst_ratio` grows to the case's.
+inline bool check_case(const AttentionCase& c, double& worst_ratio) {
   AttentionProblem problem(c);
   if (::testing::Test::HasFatalFailure()) return false;
   const Output output = problem.run(c.threads);
   if (output.out.empty()) return false;
   const Comparison result = compare(problem, output);
+  worst_ratio = std::max(worst_ratio, result.worst_ratio);
   const int64_t overruns = problem.overruns();
   if (result.failures == 0 && overruns == 0) return true;
   ADD_FAILURE() << result.failures << " of " << result.rows << " rows are wrong; "
@@ -34,14 +35,22 @@ inline void check_generated(uint64_t first, uint64_t count, int64_t work) {
   if (const char* line = std::getenv("HEED_CASE")) {
     const Result<AttentionCase> c = parse_case(line);
     ASSERT_TRUE(c.is_ok()) << c.message();
-    check_case(*c);
+    double worst_ratio = 0;
+    check_case(*c, worst_ratio);
+    ::testing::Test::RecordProperty("worst_ratio", cat(worst_ratio));
     return;
   }
   const CaseGenerator generator(tested_isas(), work);
   int failures = 0;
+  double worst_ratio = 0;
   for (uint64_t i = first; i < first + count && failures < 5; ++i) {
-    failures += !check_case(generator.make(i));
+    failures += !check_case(generator.make(i), worst_ratio);
   }
+  // How near to the limit the best-hidden error lies: below 1, and far above 0, or the limit says
+  // nothing.
+  ::testing::Test::RecordProperty("worst_ratio", cat(worst_ratio));
+  EXPECT_LE(worst_ratio, failures > 0 ? std::numeric_limits<double>::infinity() : 1.0);
+  EXPECT_GT(worst_ratio, 0.1);
 }
 
 }  // namespace heed::test

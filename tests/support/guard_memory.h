@@ -7,12 +7,18 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <ostream>
 
 #include "kv/arena_source.h"
 
 namespace heed::test {
 
 enum class GuardSide { kBefore, kBehind };
+
+inline const char* side_name(GuardSide side) {
+  return side == GuardSide::kBefore ? "before" : "behind";
+}
+inline void PrintTo(GuardSide side, std::ostream* out) { *out << side_name(side); }
 
 class GuardMemory {
  public:

@@ -21,7 +21,6 @@ struct TinyAttention {
   std::vector<uint64_t> tile_masks;  // [rows][pages], or empty
 
   std::vector<float> out, lse;  // [rows, d], [rows]
-  RunCounters counters;
 
   // Rows q [rows, d] against k, v [keys, d]; queries are the last positions.
   void run(const std::vector<float>& q, const std::vector<float>& k, const std::vector<float>& v) {
@@ -68,7 +67,6 @@ struct TinyAttention {
     Workspace workspace(isa, 1);
     ASSERT_TRUE(workspace.reserve(plan, call).is_ok());
     heed::run(plan, call, workspace, 0, 1);
-    counters = heed::counters(workspace);
   }
 };
 
