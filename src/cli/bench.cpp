@@ -94,9 +94,6 @@ void BenchVerb::kernel_options(CLI::App& app) {
 }
 
 Status BenchVerb::prepare_model() {
-  if (model_.empty()) {
-    return error(Code::kInvalidArgument, "-m MODEL says what to measure, or `bench kernels`");
-  }
   std::erase(o_.prompts, 0);
   std::erase(o_.generate, 0);
   o_.model_label = model_;
@@ -146,6 +143,9 @@ Result<std::string> BenchVerb::measure() {
 }
 
 int BenchVerb::run() {
+  if (model_.empty() && what_.empty()) {
+    return usage_error(name(), "-m MODEL says what to measure, or `heed bench kernels`");
+  }
   watch_interrupts();
   set_last_words([] { return std::string("\nheed: interrupted; no row was printed\n"); });
   const Result<std::string> text = measure();
