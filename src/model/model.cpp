@@ -1,7 +1,7 @@
 #include <chrono>
-#include <new>
 #include <thread>
 
+#include "base/guard.h"
 #include "base/text.h"
 #include "heed/engine.h"
 #include "model/gguf_file.h"
@@ -37,7 +37,9 @@ Result<std::unique_ptr<Model::Impl>> load_impl(const std::string& path, ModelOpt
   impl->file->prefetch();
   // The vocabulary takes as long as the weights and needs one thread; its file is checked by now.
   Result<LlamaModelPtr> vocab = Status(Code::kInternal, "the vocabulary was not loaded");
-  std::thread vocabulary([&] { vocab = load_vocabulary(path); });
+  // A thread that joins itself: the weights may fail by exception, and `vocab` must outlive it.
+  std::jthread vocabulary(
+      [&] { vocab = guarded("loading the vocabulary", [&] { return load_vocabulary(path); }); });
   auto weights = ModelWeights::load(*impl->file, *impl->hyper, options);
   vocabulary.join();
   if (!weights.is_ok()) return weights.status().with_context(path);
@@ -55,25 +57,21 @@ Result<std::unique_ptr<Model::Impl>> load_impl(const std::string& path, ModelOpt
 Result<std::shared_ptr<Model>> Model::load(const std::string& path, const ModelOptions& options) {
   route_library_logs();
   const auto start = std::chrono::steady_clock::now();
-  try {
+  return guarded("loading the model", [&]() -> Result<std::shared_ptr<Model>> {
     HEED_ASSIGN(auto impl, load_impl(path, options));
     impl->load_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     return std::shared_ptr<Model>(new Model(std::move(impl)));
-  } catch (const std::bad_alloc&) {
-    return error(Code::kResourceExhausted, path, ": no memory while loading");
-  }
+  });
 }
 
 Result<ModelInfo> Model::inspect(const std::string& path) {
   route_library_logs();
-  try {
+  return guarded("reading the model's header", [&]() -> Result<ModelInfo> {
     HEED_ASSIGN(auto file, GgufFile::open(path));
     Result<Hyperparameters> hyper = Hyperparameters::read(*file);
     if (!hyper.is_ok()) return hyper.status().with_context(path);
     return model_info(*file, *hyper);
-  } catch (const std::bad_alloc&) {
-    return error(Code::kResourceExhausted, path, ": no memory for its header");
-  }
+  });
 }
 
 }  // namespace heed

@@ -5,6 +5,7 @@
 #include <random>
 #include <vector>
 
+#include "base/guard.h"
 #include "base/nearest.h"
 #include "base/text.h"
 #include "heed/engine.h"
@@ -76,6 +77,7 @@ Status check_sampler(const SamplerOptions& o) {
 }
 
 struct Sampler::Impl {
+  static Result<std::unique_ptr<Sampler>> create(const Model& model, const SamplerOptions& options);
   llama_sampler* chain = nullptr;
   std::vector<llama_token_data> candidates;  // [vocab]
   uint32_t seed = 0;
@@ -89,6 +91,11 @@ Sampler::~Sampler() = default;
 
 Result<std::unique_ptr<Sampler>> Sampler::create(const Model& model,
                                                  const SamplerOptions& options) {
+  return guarded("making the sampler", [&] { return Impl::create(model, options); });
+}
+
+Result<std::unique_ptr<Sampler>> Sampler::Impl::create(const Model& model,
+                                                       const SamplerOptions& options) {
   HEED_TRY(check_sampler(options));
   const int vocab = model.info().vocab;
   std::vector<std::string> names = options.samplers;

@@ -1,6 +1,7 @@
 // Chat templates: the Jinja text of the file, run by llama.cpp's engine.
 #include <exception>
 
+#include "base/guard.h"
 #include "base/text.h"
 #include "chat.h"  // of llama.cpp's common code
 #include "heed/engine.h"
@@ -59,7 +60,9 @@ Result<std::string> apply_template(const llama_model* model, std::span<const Cha
 
 Result<std::string> Model::apply_template(std::span<const ChatMessage> messages,
                                           bool add_generation_prompt) const {
-  return heed::apply_template(impl().vocab, messages, add_generation_prompt);
+  return guarded("applying the chat template", [&] {
+    return heed::apply_template(impl().vocab, messages, add_generation_prompt);
+  });
 }
 
 }  // namespace heed

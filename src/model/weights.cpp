@@ -250,7 +250,6 @@ class WeightLoader {
     for (const Pending& item : dequantised_) {
       HEED_TRY(checkpoint(*item.source));
       const int64_t rows = item.source->ne[1];
-      std::vector<std::thread> helpers;
       const auto part = [&](int member) {
         widen(*item.source, static_cast<float*>(item.tensor->data), rows * member / threads,
               rows * (member + 1) / threads);
@@ -260,9 +259,10 @@ class WeightLoader {
         widen(*item.source, static_cast<float*>(item.tensor->data), 0, rows);
         continue;
       }
+      std::vector<std::jthread> helpers;  // they join when the system has no thread for a later one
+      helpers.reserve(static_cast<size_t>(threads - 1));
       for (int t = 1; t < threads; ++t) helpers.emplace_back(part, t);
       part(0);
-      for (std::thread& helper : helpers) helper.join();
     }
     return Status::ok();
   }

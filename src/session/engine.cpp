@@ -3,8 +3,8 @@
 #include <sys/resource.h>
 
 #include <algorithm>
-#include <new>
 
+#include "base/guard.h"
 #include "base/text.h"
 #include "model/weights.h"
 #include "session/engine_impl.h"
@@ -88,12 +88,10 @@ Engine::~Engine() = default;
 
 Result<std::unique_ptr<Engine>> Engine::create(std::shared_ptr<Model> model,
                                                const EngineOptions& options) {
-  try {
+  return guarded("making the engine", [&]() -> Result<std::unique_ptr<Engine>> {
     HEED_ASSIGN(auto impl, Impl::create(std::move(model), options));
     return std::unique_ptr<Engine>(new Engine(std::move(impl)));
-  } catch (const std::bad_alloc&) {
-    return Status(Code::kResourceExhausted, "no memory for the engine; use a smaller chunk");
-  }
+  });
 }
 
 const Model& Engine::model() const { return *impl_->model; }
@@ -101,45 +99,44 @@ const EngineOptions& Engine::options() const { return impl_->options; }
 Store& Engine::store() { return *impl_->store; }
 
 Result<SeqId> Engine::create_sequence() {
-  HEED_ASSIGN(const SeqId seq, impl_->store->create_sequence());
-  try {
-    impl_->logits.emplace(seq, nullptr);
-  } catch (const std::bad_alloc&) {
-    HEED_TRY(impl_->store->drop(seq));
-    return Status(Code::kResourceExhausted, "no memory for a sequence");
-  }
-  return seq;
+  return guarded("creating a sequence", [&]() -> Result<SeqId> {
+    HEED_ASSIGN(const SeqId seq, impl_->store->create_sequence());
+    HEED_TRY(impl_->adopt(seq, nullptr));
+    return seq;
+  });
 }
 
 Result<SeqId> Engine::fork(SeqId seq) {
-  HEED_TRY(impl_->check_sequence(seq));
-  HEED_ASSIGN(const SeqId copy, impl_->store->fork(seq));
-  try {
-    impl_->logits.emplace(copy, impl_->logits.at(seq));
-  } catch (const std::bad_alloc&) {
-    HEED_TRY(impl_->store->drop(copy));
-    return Status(Code::kResourceExhausted, "no memory for a sequence");
-  }
-  return copy;
+  return guarded("forking a sequence", [&]() -> Result<SeqId> {
+    HEED_TRY(impl_->check_sequence(seq));
+    HEED_ASSIGN(const SeqId copy, impl_->store->fork(seq));
+    HEED_TRY(impl_->adopt(copy, impl_->logits.at(seq)));
+    return copy;
+  });
 }
 
 Status Engine::truncate(SeqId seq, int64_t n) {
-  HEED_TRY(impl_->check_sequence(seq));
-  const int64_t length = impl_->store->length(seq);
-  if (n < 0 || n > length) {
-    return error(Code::kOutOfRange, "sequence ", seq, " has ", length, " tokens, it cannot keep ",
-                 n);
-  }
-  if (n == length) return Status::ok();
-  HEED_TRY(impl_->store->truncate(seq, n));
-  impl_->logits[seq] = nullptr;
-  return Status::ok();
+  return guarded("truncating a sequence", [&]() -> Status {
+    HEED_TRY(impl_->check_sequence(seq));
+    const int64_t length = impl_->store->length(seq);
+    if (n < 0 || n > length) {
+      return error(Code::kOutOfRange, "sequence ", seq, " has ", length, " tokens, it cannot keep ",
+                   n);
+    }
+    if (n == length) return Status::ok();
+    HEED_TRY(impl_->store->truncate(seq, n));
+    impl_->logits.at(seq) = nullptr;
+    return Status::ok();
+  });
 }
 
 Status Engine::drop(SeqId seq) {
-  HEED_TRY(impl_->check_sequence(seq));
-  impl_->logits.erase(seq);
-  return impl_->store->drop(seq);
+  return guarded("dropping a sequence", [&]() -> Status {
+    HEED_TRY(impl_->check_sequence(seq));
+    HEED_TRY(impl_->store->drop(seq));
+    impl_->logits.erase(seq);
+    return Status::ok();
+  });
 }
 
 int64_t Engine::length(SeqId seq) const {
@@ -147,21 +144,23 @@ int64_t Engine::length(SeqId seq) const {
 }
 
 Result<std::span<const float>> Engine::logits(SeqId seq) const {
-  HEED_TRY(impl_->check_sequence(seq));
-  const Logits& held = impl_->logits.at(seq);
-  if (!held) {
-    return error(Code::kInvalidArgument, "sequence ", seq,
-                 " has no logits: it got no token since it was created or truncated");
-  }
-  return std::span<const float>(*held);
+  return guarded("reading logits", [&]() -> Result<std::span<const float>> {
+    HEED_TRY(impl_->check_sequence(seq));
+    const Logits& held = impl_->logits.at(seq);
+    if (!held) {
+      return error(Code::kInvalidArgument, "sequence ", seq,
+                   " has no logits: it got no token since it was created or truncated");
+    }
+    return std::span<const float>(*held);
+  });
 }
 
 Status Engine::prefill(SeqId seq, std::span<const Token> tokens, const PrefillOptions& options) {
-  return impl_->prefill(seq, tokens, options);
+  return guarded("prefill", [&] { return impl_->prefill(seq, tokens, options); });
 }
 
 Status Engine::decode(std::span<const SeqToken> tokens, const CancelToken* cancel) {
-  return impl_->decode(tokens, cancel);
+  return guarded("decode", [&] { return impl_->decode(tokens, cancel); });
 }
 
 Report Engine::report() const {

@@ -33,6 +33,9 @@ struct Engine::Impl {
   Status check_context(SeqId seq, int64_t n) const;
   Status check_sequence(SeqId seq) const;
 
+  // Takes up a sequence that the store has just made, or drops it there when memory is short.
+  Status adopt(SeqId seq, Logits held);
+
   // One step over these sequences: transactions, graph, commit or abort. `made` receives the graph
   // whose result holds the outputs.
   Status run_step(std::span<const SeqSpan> seqs, const GraphShape& shape, const CancelToken* cancel,
@@ -48,6 +51,8 @@ struct Engine::Impl {
   // Logits of every hidden row of a chunk, slice after slice.
   Status emit_logits(StepGraph& graph, std::vector<float>& last, const PrefillOptions& options,
                      int64_t first_row);
+  // Ends the transactions of a step's first `open` sequences.
+  void close(std::span<const SeqSpan> seqs, size_t open, bool keep) noexcept;
   Status decode(std::span<const SeqToken> tokens, const CancelToken* cancel);
 
   std::shared_ptr<Model> model;

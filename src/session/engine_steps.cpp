@@ -3,6 +3,7 @@
 #include <cstring>
 #include <new>
 
+#include "base/guard.h"
 #include "base/text.h"
 #include "session/engine_impl.h"
 
@@ -86,25 +87,36 @@ Status Engine::Impl::run_step(std::span<const SeqSpan> seqs, const GraphShape& s
   }
   HEED_ASSIGN(StepGraph * graph, graphs->step(shape));
   size_t open = 0;
-  Status status;
-  for (; open < seqs.size() && status.is_ok(); ++open) {
-    status = store->begin_append(seqs[open].id, static_cast<int>(seqs[open].tokens.size()));
-    if (!status.is_ok()) break;
-  }
-  if (status.is_ok()) status = prepare_step(seqs, *graph);
-  if (status.is_ok()) {
+  const Status status = guarded("a step", [&]() -> Status {
+    for (; open < seqs.size(); ++open) {
+      HEED_TRY(store->begin_append(seqs[open].id, static_cast<int>(seqs[open].tokens.size())));
+    }
+    HEED_TRY(prepare_step(seqs, *graph));
     step->cancel = cancel;
-    status = graph->compute(step.get());
-  }
+    return graph->compute(step.get());
+  });
+  close(seqs, open, status.is_ok());
+  if (status.is_ok()) ++steps;
+  *made = graph;
+  return status;
+}
+
+void Engine::Impl::close(std::span<const SeqSpan> seqs, size_t open, bool keep) noexcept {
   for (size_t i = 0; i < open; ++i) {
-    if (status.is_ok()) {
+    if (keep) {
       store->commit(seqs[i].id);
     } else {
       store->abort(seqs[i].id);
     }
   }
-  if (status.is_ok()) ++steps;
-  *made = graph;
+}
+
+Status Engine::Impl::adopt(SeqId seq, Logits held) {
+  const Status status = guarded("a sequence", [&] {
+    logits.emplace(seq, std::move(held));
+    return Status::ok();
+  });
+  if (!status.is_ok()) HEED_TRY(store->drop(seq));
   return status;
 }
 
@@ -173,7 +185,7 @@ Status Engine::Impl::emit_logits(StepGraph& graph, std::vector<float>& last,
     HEED_ASSIGN(StepGraph * head, graphs->head(n));
     std::memcpy(head->hidden_in()->data, hidden.data() + embd * static_cast<size_t>(row),
                 embd * static_cast<size_t>(n) * sizeof(float));
-    HEED_TRY(head->compute(nullptr));
+    HEED_TRY(head->compute_head(call.cancel));
     const auto* out = static_cast<const float*>(head->result()->data);
     call.on_logits(first_row + row, View<const float, 2>::contiguous(out, {n, vocab}));
     if (row + n == rows) {

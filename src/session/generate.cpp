@@ -3,6 +3,7 @@
 
 #include <chrono>
 
+#include "base/guard.h"
 #include "base/text.h"
 #include "base/utf8.h"
 #include "heed/engine.h"
@@ -125,8 +126,10 @@ Status check_prompt_fits(int64_t prompt, int64_t held, int64_t context, int64_t 
                "a longer context");
 }
 
-Result<Generation> generate(Engine& engine, SeqId seq, std::span<const Token> prompt,
-                            const GenerateOptions& options) {
+namespace {
+
+Result<Generation> generate_unguarded(Engine& engine, SeqId seq, std::span<const Token> prompt,
+                                      const GenerateOptions& options) {
   const Clock::time_point start = Clock::now();
   const auto count = static_cast<int64_t>(prompt.size());
   if (prompt.empty()) {
@@ -158,6 +161,13 @@ Result<Generation> generate(Engine& engine, SeqId seq, std::span<const Token> pr
   }
   HEED_TRY(Decoding(engine, seq, *sampler, options, out).run(start));
   return out;
+}
+
+}  // namespace
+
+Result<Generation> generate(Engine& engine, SeqId seq, std::span<const Token> prompt,
+                            const GenerateOptions& options) {
+  return guarded("generating", [&] { return generate_unguarded(engine, seq, prompt, options); });
 }
 
 }  // namespace heed

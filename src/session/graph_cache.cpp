@@ -3,6 +3,7 @@
 #include <ggml-backend.h>
 
 #include <algorithm>
+#include <new>
 
 namespace heed {
 namespace {
@@ -15,11 +16,19 @@ constexpr size_t kSmallGraphs = 8;  // batch sizes in use at a time
 Status GraphCache::fill(Slot& slot, Result<std::unique_ptr<StepGraph>> built) {
   HEED_TRY(built.status());
   ++builds_;
+  // The new graph takes the memory of the old one, and is kept only when it has it.
+  slot.graph.reset();
   if (!slot.allocator) slot.allocator.reset(ggml_gallocr_new(ggml_backend_cpu_buffer_type()));
+  try {
+    HEED_TRY((*built)->allocate(slot.allocator.get(), threads_, pool_));
+  } catch (const std::bad_alloc&) {
+    // ggml lets a shortage in its C++ part fly through its C part, which then still points to
+    // what it had just freed: freeing the allocator would free that twice, so it is left behind.
+    static_cast<void>(slot.allocator.release());
+    throw;
+  }
   slot.graph = std::move(*built);
-  const Status allocated = slot.graph->allocate(slot.allocator.get(), threads_, pool_);
-  if (!allocated.is_ok()) slot.graph.reset();
-  return allocated;
+  return Status::ok();
 }
 
 Result<StepGraph*> GraphCache::step(const GraphShape& shape) {

@@ -1,8 +1,8 @@
 // What a run would take, before any weight is loaded.
 #include <algorithm>
 #include <memory>
-#include <new>
 
+#include "base/guard.h"
 #include "base/text.h"
 #include "heed/attention.h"
 #include "heed/engine.h"
@@ -88,7 +88,7 @@ Result<MemoryPlan> predict_memory(const std::string& path, const ModelOptions& m
   if (engine.chunk < 1)
     return error(Code::kOutOfRange, "chunk is ", engine.chunk, ", must be >= 1");
   route_library_logs();
-  try {
+  return guarded("planning memory", [&]() -> Result<MemoryPlan> {
     ModelOptions model = model_options;
     HEED_ASSIGN(model.threads, resolve_threads(model.threads));
     HEED_ASSIGN(const auto file, GgufFile::open(path));
@@ -108,9 +108,7 @@ Result<MemoryPlan> predict_memory(const std::string& path, const ModelOptions& m
     plan.longest_prompt = static_cast<int64_t>(
         std::min<uint64_t>(context, left / std::max<uint64_t>(costs.page_row, 1) * kPageTokens));
     return plan;
-  } catch (const std::bad_alloc&) {
-    return error(Code::kResourceExhausted, path, ": no memory to plan a run");
-  }
+  });
 }
 
 }  // namespace heed

@@ -186,13 +186,24 @@ uint64_t StepGraph::measure(StepGraph& graph, int threads) {
 }
 
 Status StepGraph::compute(Step* step) {
-  plan_.abort_callback = nullptr;
-  if (step != nullptr) {
-    plan_.abort_callback = [](void* s) { return static_cast<Step*>(s)->should_stop(); };
-    plan_.abort_callback_data = step;
-  }
+  plan_.abort_callback = [](void* s) { return static_cast<Step*>(s)->should_stop(); };
+  plan_.abort_callback_data = step;
   const ggml_status status = ggml_graph_compute(graph_, &plan_);
-  if (step != nullptr) HEED_TRY(step->finish());
+  HEED_TRY(step->finish());
+  if (status == GGML_STATUS_SUCCESS) return Status::ok();
+  return error(Code::kInternal, "ggml: ", ggml_status_to_string(status));
+}
+
+Status StepGraph::compute_head(const CancelToken* cancel) {
+  // One slice is two or three nodes; between them and between slices is often enough.
+  plan_.abort_callback = [](void* c) {
+    return c != nullptr && static_cast<const CancelToken*>(c)->cancelled();
+  };
+  plan_.abort_callback_data = const_cast<CancelToken*>(cancel);
+  const ggml_status status = ggml_graph_compute(graph_, &plan_);
+  if (cancel != nullptr && cancel->cancelled()) {
+    return Status(Code::kCancelled, "the logits of a prompt's rows were cancelled");
+  }
   if (status == GGML_STATUS_SUCCESS) return Status::ok();
   return error(Code::kInternal, "ggml: ", ggml_status_to_string(status));
 }

@@ -52,8 +52,10 @@ class StepGraph {
   // Bytes that allocate would take.
   static uint64_t measure(StepGraph& graph, int threads);
 
-  // kOk, or whatever `step` says ended it. `step` may be null (the head).
+  // kOk, or whatever `step` says ended it.
   Status compute(Step* step);
+  // The head alone, which belongs to no step. kCancelled when `cancel` (may be null) fired.
+  Status compute_head(const CancelToken* cancel);
 
   const GraphShape& shape() const { return shape_; }
   int nodes() const { return ggml_graph_n_nodes(graph_); }

@@ -119,6 +119,23 @@ TEST(Transaction, a_cancel_inside_a_step_ends_it_between_two_nodes) {
   EXPECT_EQ(logits_of(*engine, seq), before);
 }
 
+TEST(Transaction, a_cancel_between_slices_of_logits_ends_them) {
+  const tiny::TemporaryFile file(tiny::Spec{});
+  const auto engine = test::make_engine(file.path(), {});
+  const auto seq = engine->create_sequence();
+  ASSERT_TRUE(seq.is_ok());
+  CancelToken cancel;
+  int slices = 0;
+  PrefillOptions call;
+  call.cancel = &cancel;
+  call.on_logits = [&](int64_t, View<const float, 2>) {
+    ++slices;
+    cancel.cancel();
+  };
+  EXPECT_EQ(engine->prefill(*seq, test::random_tokens(300, 80, 9), call).code(), Code::kCancelled);
+  EXPECT_EQ(slices, 1);
+}
+
 TEST(Transaction, a_full_store_refuses_the_step_and_keeps_the_sequences) {
   const tiny::TemporaryFile file(tiny::Spec{});
   EngineOptions options;

@@ -1,0 +1,198 @@
+// Shortages: whichever allocation or thread of a call fails, the call answers with a Status and
+// what it worked on stays whole.
+#include <dlfcn.h>
+#include <gtest/gtest.h>
+#include <pthread.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstdlib>
+#include <new>
+
+#include "session_fixture.h"
+#include "tiny_gguf.h"
+
+namespace {
+
+std::atomic<int64_t> allocations_left{-1};  // -1: no limit
+std::atomic<int64_t> threads_left{-1};
+
+bool take_one(std::atomic<int64_t>& left) {
+  return left.load(std::memory_order_relaxed) < 0 || left.fetch_sub(1) != 0;
+}
+
+void* allocate(size_t bytes, size_t alignment) {
+  // Exactly one allocation fails; what handles the failure may allocate again.
+  if (!take_one(allocations_left)) throw std::bad_alloc();
+  const size_t size = (bytes + alignment - 1) / alignment * alignment;
+  void* p = alignment <= alignof(std::max_align_t) ? std::malloc(bytes == 0 ? 1 : bytes)
+                                                   : std::aligned_alloc(alignment, size);
+  if (p == nullptr) throw std::bad_alloc();
+  return p;
+}
+
+}  // namespace
+
+void* operator new(size_t bytes) { return allocate(bytes, 1); }
+void* operator new[](size_t bytes) { return allocate(bytes, 1); }
+void* operator new(size_t bytes, std::align_val_t a) {
+  return allocate(bytes, static_cast<size_t>(a));
+}
+void* operator new[](size_t bytes, std::align_val_t a) {
+  return allocate(bytes, static_cast<size_t>(a));
+}
+void operator delete(void* p) noexcept { std::free(p); }
+void operator delete[](void* p) noexcept { std::free(p); }
+void operator delete(void* p, size_t) noexcept { std::free(p); }
+void operator delete[](void* p, size_t) noexcept { std::free(p); }
+void operator delete(void* p, std::align_val_t) noexcept { std::free(p); }
+void operator delete[](void* p, std::align_val_t) noexcept { std::free(p); }
+void operator delete(void* p, size_t, std::align_val_t) noexcept { std::free(p); }
+void operator delete[](void* p, size_t, std::align_val_t) noexcept { std::free(p); }
+
+#if !defined(__SANITIZE_THREAD__) && !defined(__SANITIZE_ADDRESS__)
+#define HEED_TEST_THREAD_SHORTAGE 1
+extern "C" int pthread_create(pthread_t* thread, const pthread_attr_t* attributes,
+                              void* (*body)(void*), void* argument) noexcept {
+  using Create = int (*)(pthread_t*, const pthread_attr_t*, void* (*)(void*), void*);
+  static const auto real = reinterpret_cast<Create>(dlsym(RTLD_NEXT, "pthread_create"));
+  return take_one(threads_left) ? real(thread, attributes, body, argument) : EAGAIN;
+}
+#endif
+
+namespace heed {
+namespace {
+
+// Calls `call` with its n-th allocation failing, for n = 0, 1, ... (in growing steps behind 300)
+// until none failed. Returns how many calls did.
+template <class Call>
+int with_each_allocation_failing(Call&& call) {
+  int failures = 0;
+  for (int64_t n = 0;; n += n < 300 ? 1 : n / 40) {
+    allocations_left = n;
+    call();
+    const bool failed = allocations_left.exchange(-1) < 0;
+    if (!failed) return failures;
+    ++failures;
+  }
+}
+
+tiny::Spec text_spec() {
+  tiny::Spec spec;
+  spec.text_vocabulary = true;
+  spec.vocab = 280;
+  return spec;
+}
+
+TEST(Shortage, loading_survives_every_failing_allocation) {
+  const tiny::TemporaryFile file(text_spec());
+  ModelOptions options;
+  options.threads = 1;
+  int refused = 0;
+  const int failures = with_each_allocation_failing([&] {
+    const auto model = Model::load(file.path(), options);
+    refused += model.is_ok() ? 0 : 1;
+  });
+  EXPECT_GT(failures, 100);
+  EXPECT_GT(refused, 50);  // llama.cpp's log lines may do without theirs
+  EXPECT_TRUE(Model::load(file.path(), options).is_ok());
+}
+
+TEST(Shortage, steps_survive_every_failing_allocation_and_move_nothing) {
+  const tiny::TemporaryFile file(tiny::Spec{});
+  const auto reference = test::make_engine(file.path(), {}, 1);
+  const std::vector<Token> prompt = test::random_tokens(70, 80, 1);
+  const std::vector<Token> more = test::random_tokens(90, 80, 2);
+  const SeqId expected_seq = test::prefilled(*reference, prompt);
+  const std::vector<float> expected = test::step(*reference, expected_seq, 7);
+  int refused = 0;
+  // A fresh engine each time: its first steps build graphs and take pages.
+  const auto attempt = [&](auto&& call) {
+    return with_each_allocation_failing([&] {
+      const int64_t n = allocations_left.exchange(-1);
+      const auto engine = test::make_engine(file.path(), {}, 1);
+      const SeqId seq = test::prefilled(*engine, prompt);
+      allocations_left = n;
+      const Status status = call(*engine, seq);
+      const int64_t left = allocations_left.exchange(-1);
+      refused += status.is_ok() ? 0 : 1;
+      if (!status.is_ok()) {
+        EXPECT_EQ(status.code(), Code::kResourceExhausted) << status.message();
+        EXPECT_EQ(engine->length(seq), 70);
+      }
+      EXPECT_TRUE(engine->store().check().is_ok());
+      EXPECT_TRUE(engine->truncate(seq, 69).is_ok());
+      EXPECT_TRUE(engine->prefill(seq, {&prompt[69], 1}).is_ok());
+      EXPECT_EQ(test::step(*engine, seq, 7), expected) << "allocation " << n;
+      allocations_left = left;
+    });
+  };
+  EXPECT_GT(attempt([&](Engine& e, SeqId seq) { return e.prefill(seq, more); }), 5);
+  EXPECT_GT(attempt([&](Engine& e, SeqId seq) {
+              const SeqToken next{seq, 3};
+              return e.decode({&next, 1});
+            }),
+            3);
+  EXPECT_GT(attempt([&](Engine& e, SeqId seq) { return e.fork(seq).status(); }), 3);
+  EXPECT_GT(refused, 15);
+}
+
+TEST(Shortage, generating_survives_every_failing_allocation) {
+  const tiny::TemporaryFile file(text_spec());
+  const auto engine = test::make_engine(file.path(), {}, 1);
+  const std::vector<Token> prompt = {1, 70, 71, 72};
+  GenerateOptions options;
+  options.max_tokens = 4;
+  options.ignore_eos = true;
+  options.sampler.seed = 1;
+  int refused = 0;
+  const int failures = with_each_allocation_failing([&] {
+    const int64_t n = allocations_left.exchange(-1);
+    const auto seq = engine->create_sequence();
+    ASSERT_TRUE(seq.is_ok());
+    allocations_left = n;
+    refused += generate(*engine, *seq, prompt, options).is_ok() ? 0 : 1;
+    const int64_t left = allocations_left.exchange(-1);
+    EXPECT_TRUE(engine->drop(*seq).is_ok());
+    allocations_left = left;
+  });
+  EXPECT_GT(failures, 10);
+  EXPECT_EQ(refused, failures);
+}
+
+TEST(Shortage, a_callback_that_throws_is_an_error_of_the_call) {
+  const tiny::TemporaryFile file(tiny::Spec{});
+  const auto engine = test::make_engine(file.path(), {}, 1);
+  const auto seq = engine->create_sequence();
+  ASSERT_TRUE(seq.is_ok());
+  PrefillOptions call;
+  call.on_logits = [](int64_t, View<const float, 2>) { throw std::runtime_error("reader gone"); };
+  const Status status = engine->prefill(*seq, std::vector<Token>{1, 2, 3}, call);
+  EXPECT_EQ(status.code(), Code::kInternal);
+  EXPECT_NE(status.message().find("reader gone"), std::string::npos) << status.message();
+  EXPECT_EQ(engine->length(*seq), 3);
+  const SeqToken next{*seq, 4};
+  EXPECT_TRUE(engine->decode({&next, 1}).is_ok());
+}
+
+#ifdef HEED_TEST_THREAD_SHORTAGE
+TEST(Shortage, loading_without_threads_is_an_error) {
+  tiny::Spec spec = text_spec();
+  spec.vocab = 9000;  // embeddings above the size from which threads share the widening
+  spec.weight_type = tiny::kTensorF16;
+  const tiny::TemporaryFile file(spec);
+  ModelOptions options;
+  options.threads = 4;
+  options.weights = Weights::kF32;
+  for (int64_t n = 0; n < 4; ++n) {
+    threads_left = n;
+    const auto model = Model::load(file.path(), options);
+    EXPECT_LT(threads_left.exchange(-1), 0) << "no thread failed";
+    EXPECT_EQ(model.code(), Code::kResourceExhausted) << n << " " << model.message();
+  }
+  EXPECT_TRUE(Model::load(file.path(), options).is_ok());
+}
+#endif
+
+}  // namespace
+}  // namespace heed
