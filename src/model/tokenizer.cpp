@@ -1,9 +1,12 @@
 #include "model/tokenizer.h"
 
+#include <algorithm>
 #include <climits>
 #include <exception>
+#include <iterator>
 #include <unordered_set>
 
+#include "base/guard.h"
 #include "base/text.h"
 #include "ggml.h"
 #include "gguf.h"
@@ -55,6 +58,27 @@ Status check_tokens_differ(const gguf_context* g, int64_t key) {
   return Status::ok();
 }
 
+// How byte-pair tokenizers cut text into words. llama.cpp runs all others through std::regex, which
+// takes stack for every character of a word: 50,000 equal ones end the process. These have cutters
+// of their own there, or patterns of one character.
+constexpr std::string_view kCutters[] = {
+    "gpt-2",     "qwen2",     "deepseek-r1-qwen", "stablelm2", "llama3",     "llama-v3",
+    "llama-bpe", "falcon3",   "falcon-h1",        "pixtral",   "smollm",     "starcoder",
+    "refact",    "command-r", "codeshell",        "exaone",    "minerva-7b", "mpt",
+    "olmo",      "jais",      "qwen35",           "smaug-bpe", "dbrx"};
+
+Status check_cutter(const gguf_context* g) {
+  HEED_ASSIGN(const std::string pre, string_value(g, "tokenizer.ggml.pre"));
+  if (std::find(std::begin(kCutters), std::end(kCutters), pre) != std::end(kCutters)) {
+    return Status::ok();
+  }
+  std::string known;
+  for (const std::string_view name : kCutters) known += cat(known.empty() ? "" : ", ", name);
+  return error(Code::kUnsupported, "tokenizer.ggml.pre is '", pre.substr(0, 64),
+               "', which would need a stack as long as the text; supported are ", known,
+               "; convert the model again with the name that fits its tokenizer");
+}
+
 Status check_special_tokens(const llama_vocab* vocab) {
   if (llama_vocab_type(vocab) == LLAMA_VOCAB_TYPE_NONE) return Status::ok();
   const int n = llama_vocab_n_tokens(vocab);
@@ -85,7 +109,7 @@ Status check_vocabulary(const gguf_context* file) {
     return error(Code::kUnsupported, "tokenizer '", kind.substr(0, 64),
                  "' is not supported; supported are gpt2 (byte pairs) and llama (SentencePiece)");
   }
-  HEED_TRY(string_value(file, "tokenizer.ggml.pre"));
+  if (kind == "gpt2") HEED_TRY(check_cutter(file));
   const int64_t key = gguf_find_key(file, "tokenizer.ggml.tokens");
   if (key < 0 || gguf_get_kv_type(file, key) != GGUF_TYPE_ARRAY ||
       gguf_get_arr_type(file, key) != GGUF_TYPE_STRING) {
@@ -147,7 +171,8 @@ Result<std::vector<Token>> tokenize(const llama_model* vocabulary, std::string_v
 
 Result<std::vector<Token>> Model::tokenize(std::string_view text, bool add_special,
                                            bool parse_special) const {
-  return heed::tokenize(impl().vocab, text, add_special, parse_special);
+  return guarded("tokenising",
+                 [&] { return heed::tokenize(impl().vocab, text, add_special, parse_special); });
 }
 
 std::string Model::piece(Token token) const {

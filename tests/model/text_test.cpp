@@ -5,11 +5,13 @@
 #include <limits>
 #include <numeric>
 
+#include "base/text.h"
 #include "gguf.h"
 #include "heed/engine.h"
 #include "model/pull.h"
 #include "model/sampler.h"
 #include "model/tokenizer.h"
+#include "tiny_gguf.h"
 
 namespace heed {
 namespace {
@@ -19,6 +21,7 @@ struct Vocabulary {
   ~Vocabulary() { gguf_free(file); }
   Vocabulary(const char* kind, std::vector<const char*> tokens) {
     gguf_set_val_str(file, "tokenizer.ggml.model", kind);
+    gguf_set_val_str(file, "tokenizer.ggml.pre", "gpt-2");
     gguf_set_arr_str(file, "tokenizer.ggml.tokens", tokens.data(), tokens.size());
   }
 };
@@ -35,6 +38,53 @@ TEST(vocabulary, what_would_stop_llama_cpp_is_refused_before_it_sees_the_file) {
   Vocabulary wrong_kind("gpt2", {"a"});
   gguf_set_val_u32(wrong_kind.file, "tokenizer.ggml.model", 7);
   EXPECT_EQ(check_vocabulary(wrong_kind.file).code(), Code::kCorrupt);
+}
+
+// A tiny model whose byte-pair tokenizer cuts text as `pre` says.
+tiny::File byte_pair_file(const std::string& pre) {
+  tiny::Spec spec;
+  spec.vocab = 128;
+  tiny::File file = tiny::make_file(spec);
+  std::vector<std::string> tokens = {"<end>"};
+  for (char c = '!'; c <= '~'; ++c) tokens.emplace_back(1, c);
+  tokens.insert(tokens.end(), {"\u0120", "\u010A", "--"});  // space, line end, a merge
+  while (tokens.size() < 128) tokens.push_back(cat("w", tokens.size()));
+  file.set(tiny::text_key("tokenizer.ggml.model", "gpt2"));
+  file.set(tiny::text_key("tokenizer.ggml.pre", pre));
+  file.set(tiny::texts_key("tokenizer.ggml.tokens", tokens));
+  file.set(tiny::texts_key("tokenizer.ggml.merges", {"- -"}));
+  file.set(tiny::u32_key("tokenizer.ggml.bos_token_id", 0));
+  file.set(tiny::u32_key("tokenizer.ggml.eos_token_id", 0));
+  return file;
+}
+
+TEST(vocabulary, one_character_repeated_does_not_end_the_process) {
+  for (const char* pre :
+       {"gpt-2",     "qwen2",     "deepseek-r1-qwen", "stablelm2", "llama3",     "llama-v3",
+        "llama-bpe", "falcon3",   "falcon-h1",        "pixtral",   "smollm",     "starcoder",
+        "refact",    "command-r", "codeshell",        "exaone",    "minerva-7b", "mpt",
+        "olmo",      "jais",      "qwen35",           "smaug-bpe", "dbrx"}) {
+    const tiny::TemporaryFile file(byte_pair_file(pre));
+    const auto vocabulary = load_vocabulary(file.path());
+    ASSERT_TRUE(vocabulary.is_ok()) << pre << ": " << vocabulary.message();
+    for (const char c : {'-', 'a', '7', ' ', '\n'}) {
+      const size_t n = c == '-' && std::string(pre) == "smollm" ? 1u << 20 : 60'000;
+      const auto tokens = tokenize(vocabulary->get(), std::string(n, c), false, false);
+      ASSERT_TRUE(tokens.is_ok()) << pre << ": " << tokens.message();
+      EXPECT_GE(tokens->size(), n / 2) << pre << " '" << c << "'";
+    }
+  }
+}
+
+TEST(vocabulary, cutters_that_take_stack_for_every_character_are_refused_with_the_list) {
+  for (const char* pre :
+       {"default", "deepseek-llm", "deepseek-v3", "tekken", "falcon", "unheard"}) {
+    const tiny::TemporaryFile file(byte_pair_file(pre));
+    const auto vocabulary = load_vocabulary(file.path());
+    ASSERT_EQ(vocabulary.code(), Code::kUnsupported) << pre;
+    EXPECT_NE(vocabulary.message().find(pre), std::string::npos) << vocabulary.message();
+    EXPECT_NE(vocabulary.message().find("smollm"), std::string::npos) << vocabulary.message();
+  }
 }
 
 TEST(sampler_options, names_and_ranges_are_refused_with_the_way_out) {
