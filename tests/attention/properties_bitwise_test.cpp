@@ -300,6 +300,31 @@ TEST(PlanBits, explicit_masks_of_ones_equal_dense) {
   }
 }
 
+// What a call leaves in its workspace (scratch, partial results, the counter that deals units) does
+// not reach the next one: other shapes, other units, another number of members.
+TEST(RunBits, calls_that_share_a_workspace_do_not_see_each_other) {
+  for (Isa isa : tested_isas()) {
+    Workspace workspace(isa, 3);
+    cpu::Team one(1), two(2), three(3);
+    cpu::Team* const teams[] = {&one, &two, &three};
+    std::vector<std::unique_ptr<AttentionProblem>> problems;
+    std::vector<Output> expected;
+    for (const AttentionCase& c : dense_cases()) {
+      if (c.isa != isa) continue;
+      problems.push_back(std::make_unique<AttentionProblem>(c));
+      expected.push_back(problems.back()->run(1));
+    }
+    Random random(31);
+    for (int i = 0; i < 60; ++i) {
+      const size_t p = random.below(problems.size());
+      const int members = 1 + static_cast<int>(random.below(3));
+      const UnitKind units = i % 2 == 0 ? UnitKind::kItems : UnitKind::kSplits;
+      SCOPED_TRACE(cat("call ", i, " problem ", p, " members ", members));
+      expect_same(problems[p]->run(workspace, *teams[members - 1], members, units), expected[p]);
+    }
+  }
+}
+
 TEST(RunBits, running_twice_gives_the_same_bits) {
   for (const AttentionCase& c : dense_cases()) {
     AttentionProblem problem(c);

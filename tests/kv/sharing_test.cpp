@@ -169,6 +169,41 @@ TEST(Sharing, truncate_into_a_shared_full_page_leaves_the_other_holder_alone) {
   EXPECT_NE(store->lists(a, 0)[0].pages[1], store->lists(b, 0)[0].pages[1]);
 }
 
+// truncate goes by position: lists whose positions were edited lose different numbers of rows.
+TEST(Sharing, truncate_after_edited_positions_leaves_ragged_lists) {
+  auto store = make_store(desc_of());
+  const SeqId a = *store->create_sequence();
+  append(*store, a, 1, 200);
+  const SeqId other = *store->fork(a);
+  const std::string original = image(*store, other);
+  const int cuts[] = {190, 64, 5};
+  for (int list = 0; list < kLists; ++list) {
+    auto* pos =
+        static_cast<int32_t*>(*store->side_array(a, list / 2, list % 2, SideArray::kPosition));
+    for (int i = cuts[list]; i < 200; ++i) pos[i] += 1000;
+  }
+  ASSERT_TRUE(store->truncate(a, 199).is_ok());
+  const auto list_of = [&](int list) { return store->lists(a, list / 2)[list % 2]; };
+  for (int list = 0; list < kLists; ++list) EXPECT_EQ(list_of(list).len, cuts[list]);
+  ASSERT_TRUE(store->check().is_ok()) << store->check().message();
+  append(*store, a, 1000, 70);
+  const LayerShape& shape = store->desc().layers[0];
+  const kernels::FormatOps& k = kernels::format_ops(store->desc().isa, shape.k);
+  std::vector<float> row(shape.dk);
+  for (int list = 0; list < kLists; ++list) {
+    const ListView view = list_of(list);
+    ASSERT_EQ(view.len, cuts[list] + 70);
+    for (int i = 0; i < view.len; ++i) {
+      const uint64_t id = i < cuts[list] ? 1 + i : 1000 + (i - cuts[list]);
+      k.unpack_k(store->k_page(view.pages[i / kPageTokens]), i % kPageTokens, 1, row.data(), 0,
+                 shape.dk);
+      ASSERT_EQ(row[3], row_value(id, list / 2, list % 2, false, 3)) << list << " row " << i;
+    }
+  }
+  EXPECT_EQ(image(*store, other), original);
+  EXPECT_TRUE(store->check().is_ok()) << store->check().message();
+}
+
 // 0 x inf is NaN: what stays behind the last row of a page must be zero, whoever wrote it.
 TEST(Sharing, values_that_are_not_finite_do_not_stay_behind_the_last_row) {
   for (Format format : {Format::kF32, Format::kF16, Format::kBf16}) {

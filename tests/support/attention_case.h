@@ -41,6 +41,7 @@ struct AttentionCase {
   float scale = 0;  // 0: 1 / sqrt(dk)
   float softcap = 0;
   bool alibi = false, sinks = false, bias = false, live = false, gaps = false;
+  bool ragged = false;      // the lists of a layer differ in length
   bool head_map = false;    // heads read KV heads in a random assignment
   bool tile_masks = false;  // ranges carry explicit 64-bit masks
   PlanKind plan = PlanKind::kDense;
@@ -118,7 +119,8 @@ inline std::string to_text(const AttentionCase& c) {
       {"alias", c.alias},       {"alibi", c.alibi},
       {"sinks", c.sinks},       {"bias", c.bias},
       {"live", c.live},         {"gaps", c.gaps},
-      {"head_map", c.head_map}, {"tile_masks", c.tile_masks}};
+      {"head_map", c.head_map}, {"tile_masks", c.tile_masks},
+      {"ragged", c.ragged}};
   for (const auto& [name, on] : flags) {
     if (on) out << ' ' << name << "=1";
   }
@@ -142,7 +144,8 @@ inline bool parse_field(const std::string& key, const std::string& value, Attent
       {"alias", &c.alias},       {"alibi", &c.alibi},
       {"sinks", &c.sinks},       {"bias", &c.bias},
       {"live", &c.live},         {"gaps", &c.gaps},
-      {"head_map", &c.head_map}, {"tile_masks", &c.tile_masks}};
+      {"head_map", &c.head_map}, {"tile_masks", &c.tile_masks},
+      {"ragged", &c.ragged}};
   const std::map<std::string, int*> ints = {
       {"heads", &c.heads}, {"kv", &c.kv_heads}, {"dk", &c.dk},         {"dv", &c.dv},
       {"tags", &c.tags},   {"n_rot", &c.n_rot}, {"deltas", &c.deltas}, {"threads", &c.threads}};

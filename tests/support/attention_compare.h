@@ -110,12 +110,17 @@ inline std::vector<RowErrors> row_errors(AttentionProblem& problem, const Output
   return errors;
 }
 
+struct Tolerance {
+  double out = 0;  // relative L2
+  double lse = 0;  // absolute
+};
+
 // A row passes when its error is at most twice the plain implementation's, plus the floor. The
 // plain error is the row's own or, because which way a row's few roundings fall is chance, twice
 // the root mean square over the case's rows that see a key (the 95th percentile of a normal
 // distribution).
-inline Comparison compare(AttentionProblem& problem, const Output& output, int stride = 1) {
-  const std::vector<RowErrors> errors = row_errors(problem, output, stride);
+inline std::vector<Tolerance> tolerances(const AttentionProblem& problem,
+                                         const std::vector<RowErrors>& errors) {
   double square = 0, square_lse = 0, rows = 0;
   for (const RowErrors& e : errors) {
     square += e.plain * e.plain;
@@ -124,11 +129,22 @@ inline Comparison compare(AttentionProblem& problem, const Output& output, int s
   }
   rows = std::max(rows, 1.0);
   const double usual = 2 * std::sqrt(square / rows), usual_lse = 2 * std::sqrt(square_lse / rows);
-  Comparison result;
+  std::vector<Tolerance> result;
   for (const RowErrors& e : errors) {
     const double floor = error_floor(problem, e);
-    const double tolerance = 2 * std::max(e.plain, usual) + floor;
-    const double lse_tolerance = 2 * std::max(e.plain_lse, usual_lse) + floor;
+    result.push_back(
+        {2 * std::max(e.plain, usual) + floor, 2 * std::max(e.plain_lse, usual_lse) + floor});
+  }
+  return result;
+}
+
+inline Comparison compare(AttentionProblem& problem, const Output& output, int stride = 1) {
+  const std::vector<RowErrors> errors = row_errors(problem, output, stride);
+  const std::vector<Tolerance> limits = tolerances(problem, errors);
+  Comparison result;
+  for (size_t i = 0; i < errors.size(); ++i) {
+    const RowErrors& e = errors[i];
+    const double tolerance = limits[i].out, lse_tolerance = limits[i].lse;
     ++result.rows;
     result.worst_ratio =
         std::max({result.worst_ratio, e.heed / tolerance, e.heed_lse / lse_tolerance});

@@ -30,6 +30,7 @@ class CaseGenerator {
     choose_plan(c, random);
     c.layout = static_cast<Layout>(random.below(3));
     c.threads = 1 + static_cast<int>(random.below(3));
+    c.ragged = random.below(8) == 0;
     return c;
   }
 

@@ -75,18 +75,26 @@ class AttentionProblem {
 
   // Validates and runs on a team of `threads`. Every row that the plan names is written.
   Output run(int threads, UnitKind units = UnitKind::kAuto) {
+    Workspace workspace(case_.isa, threads);
+    cpu::Team team(threads);
+    return run(workspace, team, threads, units);
+  }
+
+  // The same with a workspace and a team of `members` that served other calls before.
+  Output run(Workspace& workspace, cpu::Team& team, int members, UnitKind units) {
     const Status valid = validate(plan_, call_);
     EXPECT_TRUE(valid.is_ok()) << valid.message() << "\n  " << to_text(case_);
     Output output;
     if (!valid.is_ok()) return output;
-    Workspace workspace(case_.isa, threads);
     workspace.impl().units = units;
     const Status reserved = workspace.reserve(plan_, call_);
     EXPECT_TRUE(reserved.is_ok()) << reserved.message();
     if (!reserved.is_ok()) return output;
     clear_outputs();
-    cpu::Team team(threads);
-    team.run([&](int member, int members) { heed::run(plan_, call_, workspace, member, members); });
+    team.run([&](int member, int of) {
+      EXPECT_EQ(of, members);
+      heed::run(plan_, call_, workspace, member, of);
+    });
     counters_ = counters(workspace);
     return collect();
   }
@@ -137,7 +145,24 @@ class AttentionProblem {
         more = more || left[s] > 0;
       }
     }
+    if (case_.ragged) make_ragged();
     make_side_arrays();
+  }
+
+  // Each list loses a number of rows of its own: truncate goes by position, and the positions
+  // behind a list's cut are moved away first.
+  void make_ragged() {
+    for (size_t s = 0; s < ids_.size(); ++s) {
+      const int keys = case_.seqs[s].keys;
+      if (keys < 2) continue;
+      for (int g = 0; g < case_.kv_heads; ++g) {
+        auto* pos = static_cast<int32_t*>(*store_->side_array(ids_[s], 0, g, SideArray::kPosition));
+        const int cut = keys - 1 - static_cast<int>(random_.below(std::min(keys - 1, 100)));
+        for (int i = cut; i < keys; ++i) pos[i] += 1 << 20;
+      }
+      const Status cut = store_->truncate(ids_[s], first_position(s) + keys - 1);
+      ASSERT_TRUE(cut.is_ok()) << cut.message();
+    }
   }
 
   int64_t first_position(size_t s) const { return s == 0 ? 0 : 3 * static_cast<int64_t>(s); }
@@ -175,8 +200,8 @@ class AttentionProblem {
 
   void make_side_arrays() {
     for (size_t s = 0; s < ids_.size(); ++s) {
-      const int len = case_.seqs[s].keys;
       for (int g = 0; g < case_.kv_heads; ++g) {
+        const int len = store_->lists(ids_[s], 0)[g].len;
         if (case_.gaps) {
           auto* pos =
               static_cast<int32_t*>(*store_->side_array(ids_[s], 0, g, SideArray::kPosition));
