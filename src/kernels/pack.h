@@ -126,6 +126,7 @@ void gather_k(void* page, int n, const void* const* pages, const int32_t* slots,
   for (int i = 0; i < n; ++i) from[i] = static_cast<const Word*>(pages[i]) + slots[i];
   for (int c = 0; c < steps; ++c) {
     for (int i = 0; i < n; ++i) out[c * kSlots + i] = from[i][c * kSlots];
+    for (int i = n; i < kSlots; ++i) out[c * kSlots + i] = 0;
   }
 }
 
