@@ -13,6 +13,9 @@ namespace heed {
 // (4 zmm columns) and a 64-bit mask.
 inline constexpr int kPageTokens = 64;
 
+// Pages that hold `slots` slots. 64 bits: a list may end next to slot 2^31.
+constexpr int64_t pages_for(int64_t slots) { return (slots + kPageTokens - 1) / kPageTokens; }
+
 // Accumulation is always fp32; the format says how K and V are stored and multiplied.
 enum class Format : uint8_t { kF32, kF16, kBf16 };
 inline constexpr int kFormatCount = 3;

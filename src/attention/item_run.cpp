@@ -108,10 +108,7 @@ void ItemRun::pack_queries(int rot) {
 }
 
 void ItemRun::attend(const Segment& segment, State state) {
-  const size_t rows = static_cast<size_t>(rows_);
-  std::fill_n(state.m, rows, kMinusInf);
-  std::fill_n(state.l, rows * kernels::kLaneFloats, 0.0f);
-  std::fill_n(state.o, rows * static_cast<size_t>(kernels::row_floats(call_.dv)), 0.0f);
+  clear(state, rows_, call_.dv);
   page_.m = state.m;
   page_.l = state.l;
   page_.o = state.o;
@@ -135,7 +132,7 @@ void ItemRun::attend_list_pages(const Range& range, int32_t begin, int32_t end) 
     const int32_t page = range.begin + i;
     const int32_t slot0 = page * kPageTokens;
     const uint64_t live = list_->live != nullptr ? list_->live[page] : ~uint64_t{0};
-    const bool full = latest_first_ <= slot0 && earliest_end_ >= slot0 + kPageTokens &&
+    const bool full = latest_first_ <= slot0 && earliest_end_ >= int64_t{slot0} + kPageTokens &&
                       live == ~uint64_t{0} && range.tile_mask < 0;
     if (!full && !mask_rows(range, i, slot0, live)) continue;
     page_.mask = full ? nullptr : scratch_.mask;
@@ -181,8 +178,8 @@ void ItemRun::attend_gathered(const Range& range, int32_t begin, int32_t end) {
 
 uint64_t ItemRun::tile_mask(const Range& range, int page, int token) const {
   if (range.tile_mask < 0) return ~uint64_t{0};
-  const int pages = range.source == 0 ? range.len : pages_of(range.len);
-  return plan_.tile_masks[range.tile_mask + static_cast<int64_t>(token) * pages + page];
+  const int64_t pages = range.source == 0 ? range.len : pages_for(range.len);
+  return plan_.tile_masks[static_cast<size_t>(range.tile_mask + token * pages + page)];
 }
 
 bool ItemRun::mask_rows(const Range& range, int page, int32_t slot0, uint64_t live) {

@@ -46,7 +46,7 @@ Range block_range(const Call& call, const SeqRows& seq, const ListView& list, in
   Range range;
   if (first < last) {
     range.begin = first / kPageTokens;
-    range.len = pages_of(last) - range.begin;
+    range.len = static_cast<int32_t>(pages_for(last)) - range.begin;
   }
   return range;
 }

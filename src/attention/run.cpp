@@ -2,22 +2,12 @@
 // them. A unit is a whole item (prefill: one thread reads all its segments and merges as it goes)
 // or one segment of an item (decode: few items; partial results, a barrier, then the same merges in
 // the same order). The choice is for speed only.
-#include <algorithm>
-#include <limits>
-
 #include "attention/item_run.h"
 #include "attention/segments.h"
 #include "attention/workspace.h"
 
 namespace heed {
 namespace {
-
-void clear(State state, int rows, int dv) {
-  std::fill_n(state.m, rows, -std::numeric_limits<float>::infinity());
-  std::fill_n(state.l, static_cast<size_t>(rows) * kernels::kLaneFloats, 0.0f);
-  std::fill_n(state.o, static_cast<size_t>(rows) * static_cast<size_t>(kernels::row_floats(dv)),
-              0.0f);
-}
 
 void run_item(const Plan& plan, const Call& call, const Item& item, ItemRun& run,
               Scratch& scratch) {

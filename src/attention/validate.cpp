@@ -178,7 +178,7 @@ Status check_item(const Call& call, const Plan& plan, const Item& item, size_t i
 Status check_source(const Plan& plan, const Range& range, const ListView& list, size_t i) {
   const int64_t end = int64_t{range.begin} + range.len;
   const bool gathers = range.source == 1;
-  const int64_t limit = gathers ? static_cast<int64_t>(plan.gather.size()) : pages_of(list.len);
+  const int64_t limit = gathers ? static_cast<int64_t>(plan.gather.size()) : pages_for(list.len);
   if (range.source > 1) {
     return error(Code::kUnsupported, "item ", i, ": source ", int{range.source},
                  "; 0 is the list, 1 the gather entries");
@@ -219,7 +219,7 @@ Status check_range(const Call& call, const Plan& plan, const Item& item, const R
   const ListView& list = call.seqs[static_cast<size_t>(item.seq)].lists[item.kv_head];
   HEED_TRY(check_source(plan, range, list, i));
   if (range.tile_mask < 0) return {};
-  const int64_t pages = range.source == 0 ? range.len : pages_of(range.len);
+  const int64_t pages = range.source == 0 ? range.len : pages_for(range.len);
   if (range.tile_mask + item.rows * pages > static_cast<int64_t>(plan.tile_masks.size())) {
     return error(Code::kOutOfRange, "item ", i, ": tile masks [", range.tile_mask, ", ",
                  range.tile_mask + item.rows * pages, ") of ", plan.tile_masks.size());

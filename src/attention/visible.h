@@ -41,8 +41,6 @@ inline int64_t slot_position(const ListView& list, int32_t slot) {
   return list.pos != nullptr ? list.pos[slot] : list.pos0 + slot;
 }
 
-inline int pages_of(int32_t slots) { return (slots + kPageTokens - 1) / kPageTokens; }
-
 // Query heads that read one KV head.
 inline int group_size(const HeadMap& heads, int kv_head) {
   if (heads.kv_of_q == nullptr) return heads.n_q / heads.n_kv;

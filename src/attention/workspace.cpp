@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <limits>
 #include <new>
 
 #include "attention/segments.h"
@@ -113,6 +114,13 @@ Status grow(Workspace::Impl& impl, const ScratchSizes& wanted, size_t partials) 
 }
 
 }  // namespace
+
+void clear(State state, int rows, int dv) {
+  std::fill_n(state.m, rows, -std::numeric_limits<float>::infinity());
+  std::fill_n(state.l, static_cast<size_t>(rows) * kernels::kLaneFloats, 0.0f);
+  std::fill_n(state.o, static_cast<size_t>(rows) * static_cast<size_t>(kernels::row_floats(dv)),
+              0.0f);
+}
 
 void FreeDeleter::operator()(void* p) const { std::free(p); }
 

@@ -31,6 +31,9 @@ constexpr size_t state_floats(int dv) {
   return 1 + kernels::kLaneFloats + static_cast<size_t>(kernels::row_floats(dv));
 }
 
+// The state of rows that saw nothing.
+void clear(State state, int rows, int dv);
+
 struct FreeDeleter {
   void operator()(void* p) const;
 };

@@ -78,7 +78,7 @@ Status Store::Impl::check_list(const Sequence& s, size_t i) const {
   const List& list = s.lists[i];
   const kv::LayerInfo& layer = layers[layer_of(i)];
   const int32_t len = list.len + s.pending;
-  if (list.pages.size() != static_cast<size_t>(kv::pages_for(len))) {
+  if (list.pages.size() != static_cast<size_t>(pages_for(len))) {
     return error(Code::kInternal, list.pages.size(), " pages hold ", len, " slots");
   }
   for (size_t p = 0; p < list.pages.size(); ++p) {

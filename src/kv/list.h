@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 #include "heed/kv.h"
@@ -9,7 +10,9 @@
 
 namespace heed::kv {
 
-inline int64_t pages_for(int64_t slots) { return (slots + kPageTokens - 1) / kPageTokens; }
+// Slots of a list and positions of tokens are below 2^31: plans and side arrays keep 32 bits.
+inline constexpr int64_t kMaxSlots = std::numeric_limits<int32_t>::max();
+inline constexpr int64_t kMaxPosition = std::numeric_limits<int32_t>::max();
 
 struct List {
   std::vector<PageId> pages;

@@ -8,7 +8,6 @@
 namespace heed {
 namespace {
 
-constexpr int64_t kMaxPosition = std::numeric_limits<int32_t>::max();
 
 Status check_shape(const LayerShape& shape, size_t layer) {
   if (shape.kv_heads < 1) {
@@ -147,9 +146,9 @@ Result<SeqId> Store::Impl::add_sequence(std::unique_ptr<kv::Sequence> sequence, 
 }
 
 Result<SeqId> Store::create_sequence(int64_t first_position) {
-  if (first_position < 0 || first_position > kMaxPosition) {
+  if (first_position < 0 || first_position > kv::kMaxPosition) {
     return error(Code::kOutOfRange, "first position ", first_position, " is not in 0..",
-                 kMaxPosition);
+                 kv::kMaxPosition);
   }
   try {
     auto s = std::make_unique<kv::Sequence>();

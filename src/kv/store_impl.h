@@ -67,7 +67,9 @@ struct Store::Impl {
   void extend(kv::Sequence& s, size_t list, kv::ListGrowth* growth, int n);
   // Lets go of the pages behind `slots` and makes the side arrays neutral behind them.
   void cut(kv::List& list, int32_t slots);
-  // The list keeps its first `slots` slots, slots < len; a page for the copy is reserved.
+  // Replaces a shared page by a copy, within a reservation.
+  void own_page(kv::List& list, int32_t page);
+  // The list keeps its first `slots` slots, slots < len, and alone holds the page that this cuts.
   void shorten(kv::Sequence& s, size_t list, int32_t slots);
   // Zeroes slots [first, 64) of a page that one list alone holds.
   void zero_slots(const kv::LayerInfo& layer, PageId page, int first);

@@ -1,7 +1,6 @@
 // begin_append, commit and abort: everything that can fail happens before the first change.
 #include <algorithm>
 #include <array>
-#include <limits>
 #include <new>
 
 #include "base/text.h"
@@ -9,8 +8,6 @@
 
 namespace heed {
 namespace {
-
-constexpr int64_t kMaxSlots = std::numeric_limits<int32_t>::max();
 
 // New memory for the page table and side arrays of a list that must hold `pages` pages: half as
 // much again, so a sequence that grows page by page copies each entry a constant number of times.
@@ -53,11 +50,11 @@ Status AppendNeeds::collect(const Store::Impl& store, const kv::Sequence& s, int
   for (size_t i = 0; i < s.lists.size(); ++i) {
     const kv::List& list = s.lists[i];
     const int64_t len = int64_t{list.len} + n;
-    if (len > kMaxSlots) {
+    if (len > kv::kMaxSlots) {
       return error(Code::kOutOfRange, "sequence ", seq, ": ", list.len, " + ", n,
-                   " tokens exceed the ", kMaxSlots, " slots of a list");
+                   " tokens exceed the ", kv::kMaxSlots, " slots of a list");
     }
-    const size_t total = kv::pages_for(len);
+    const size_t total = pages_for(len);
     const uint64_t added = total - list.pages.size() + copies_last(store.pool, list);
     const int size_class = store.layers[store.layer_of(i)].size_class;
     pages[size_class] += added;
@@ -97,7 +94,7 @@ void Store::Impl::extend(kv::Sequence& s, size_t i, kv::ListGrowth* growth, int 
     pool.set_fill(list.pages.back(), list.len % kPageTokens);
   }
   const int size_class = layers[layer_of(i)].size_class;
-  const size_t total = kv::pages_for(int64_t{list.len} + n);
+  const size_t total = pages_for(int64_t{list.len} + n);
   while (list.pages.size() < total) list.pages.push_back(take(size_class));
   list.side.resize(total);
   if (list.side.has(SideArray::kPosition)) {
@@ -115,9 +112,10 @@ Status Store::begin_append(SeqId seq, int n) {
     return error(Code::kInvalidArgument, "begin_append: ", n, " tokens, at least 1 is needed");
   }
   const int64_t next = s->first_position + s->length;
-  if (next + n - 1 > kMaxSlots) {
+  if (next + n - 1 > kv::kMaxPosition) {
     return error(Code::kOutOfRange, "sequence ", seq, ": position ", next, " + ", n,
-                 " tokens passes the last position ", kMaxSlots);
+                 " tokens passes the last position ",
+                 kv::kMaxPosition);
   }
   try {
     AppendNeeds needs;
@@ -137,7 +135,7 @@ Status Store::begin_append(SeqId seq, int n) {
 }
 
 void Store::Impl::set_committed_fill(const kv::List& list, int32_t from, int32_t to) {
-  for (int64_t p = from / kPageTokens; p < kv::pages_for(to); ++p) {
+  for (int64_t p = from / kPageTokens; p < pages_for(to); ++p) {
     pool.set_fill(list.pages[p],
                   static_cast<uint32_t>(std::min<int64_t>(kPageTokens, to - p * kPageTokens)));
   }

@@ -26,7 +26,7 @@ bool cuts_shared(const kv::PagePool& pool, const kv::List& list, int32_t slots) 
 }  // namespace
 
 void Store::Impl::cut(kv::List& list, int32_t slots) {
-  const size_t keep = kv::pages_for(slots);
+  const size_t keep = pages_for(slots);
   while (list.pages.size() > keep) {
     release(list.pages.back());
     list.pages.pop_back();
@@ -61,12 +61,18 @@ Status Store::truncate(SeqId seq, int64_t position) {
       ++copies[size_class];
       gained += impl_->page_cost(size_class);
     }
-    for (size_t p = kv::pages_for(slots); p < list.pages.size(); ++p) {
+    for (size_t p = pages_for(slots); p < list.pages.size(); ++p) {
       if (impl_->pool.refs(list.pages[p]) == 1) freed += impl_->page_cost(size_class);
     }
   }
   if (gained > freed) HEED_TRY(impl_->check_limit(gained - freed, seq, "truncate"));
   HEED_TRY(impl_->reserve_pages(copies.data(), seq, "truncate"));
+  // All copies first: pages that a cut lets go of may empty an arena, and the pool then returns
+  // empty arenas, reserved ones too.
+  for (kv::List& list : s->lists) {
+    const int32_t slots = slots_below(*s, list, position);
+    if (cuts_shared(impl_->pool, list, slots)) impl_->own_page(list, slots / kPageTokens);
+  }
   for (size_t i = 0; i < s->lists.size(); ++i) {
     const int32_t slots = slots_below(*s, s->lists[i], position);
     if (slots < s->lists[i].len) impl_->shorten(*s, i, slots);
@@ -75,17 +81,17 @@ Status Store::truncate(SeqId seq, int64_t position) {
   return {};
 }
 
+void Store::Impl::own_page(kv::List& list, int32_t page) {
+  const PageId shared = list.pages[page];
+  list.pages[page] = take_copy(shared);
+  release(shared);
+}
+
 void Store::Impl::shorten(kv::Sequence& s, size_t i, int32_t slots) {
   kv::List& list = s.lists[i];
-  const bool copy = cuts_shared(pool, list, slots);
   cut(list, slots);
   list.len = slots;
   if (slots % kPageTokens != 0) {
-    if (copy) {
-      const PageId shared = list.pages.back();
-      list.pages.back() = take_copy(shared);
-      release(shared);
-    }
     pool.set_fill(list.pages.back(), slots % kPageTokens);
     zero_slots(layers[layer_of(i)], list.pages.back(), slots % kPageTokens);
   }

@@ -1,0 +1,38 @@
+// The end of the longest list there may be: slot numbers next to 2^31 do not overflow.
+#include <gtest/gtest.h>
+
+#include <limits>
+
+#include "attention/visible.h"
+#include "dense_case.h"
+#include "isa_list.h"
+
+namespace heed::test {
+namespace {
+
+TEST(LongList, the_last_window_of_2_to_the_31_slots_equals_the_same_window_of_a_short_list) {
+  constexpr int32_t kLongest = std::numeric_limits<int32_t>::max();
+  DenseSpec spec{.n_q = 2, .n_kv = 1, .dk = 16, .dv = 16};
+  spec.history = 125;
+  spec.rows = 3;  // 128 keys: two full pages
+  spec.mask = MaskKind::kWindow;
+  spec.window = 70;
+  spec.alibi = true;
+  for (Isa isa : tested_isas()) {
+    DenseCase c(spec, isa);
+    // One slot short of two pages, as the longest list is one short of 2^25.
+    c.lists()[0].len = 127;
+    c.seqs()[0].pos0 = 124;
+    const std::vector<float> want = c.run_dense();
+
+    std::vector<PageId> pages(size_t{1} << 25, c.lists()[0].pages[0]);
+    pages.back() = c.lists()[0].pages[1];
+    c.lists()[0].pages = pages.data();
+    c.lists()[0].len = kLongest;
+    c.seqs()[0].pos0 = kLongest - 3;
+    EXPECT_EQ(c.run_dense(), want) << isa_name(isa);
+  }
+}
+
+}  // namespace
+}  // namespace heed::test
