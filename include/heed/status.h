@@ -2,7 +2,6 @@
 // Nothing in the public API throws or aborts on bad input.
 #pragma once
 
-#include <cassert>
 #include <optional>
 #include <string>
 #include <string_view>
