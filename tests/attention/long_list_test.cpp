@@ -20,16 +20,20 @@ TEST(LongList, the_last_window_of_2_to_the_31_slots_equals_the_same_window_of_a_
   spec.alibi = true;
   for (Isa isa : tested_isas()) {
     DenseCase c(spec, isa);
+    ListView list = c.call.seqs[0].lists[0];
+    SeqRows seq = c.call.seqs[0];
+    seq.lists = &list;
+    c.call.seqs = {&seq, 1};
     // One slot short of two pages, as the longest list is one short of 2^25.
-    c.lists()[0].len = 127;
-    c.seqs()[0].pos0 = 124;
+    list.len = 127;
+    seq.pos0 = 124;
     const std::vector<float> want = c.run_dense();
 
-    std::vector<PageId> pages(size_t{1} << 25, c.lists()[0].pages[0]);
-    pages.back() = c.lists()[0].pages[1];
-    c.lists()[0].pages = pages.data();
-    c.lists()[0].len = kLongest;
-    c.seqs()[0].pos0 = kLongest - 3;
+    std::vector<PageId> pages(size_t{1} << 25, list.pages[0]);
+    pages.back() = list.pages[1];
+    list.pages = pages.data();
+    list.len = kLongest;
+    seq.pos0 = kLongest - 3;
     EXPECT_EQ(c.run_dense(), want) << isa_name(isa);
   }
 }
