@@ -10,8 +10,8 @@
 namespace heed::cpu {
 namespace {
 
-// About 20 microseconds of pause instructions: longer than the spread of balanced work inside one
-// step, shorter than a time slice, so an oversubscribed machine soon gives the core away.
+// Pause instructions: meant to outlast the spread of balanced work inside one step and to stay well
+// below a time slice, so that an oversubscribed machine soon gives the core away.
 constexpr int kSpins = 2000;
 
 inline void pause_once() {
@@ -68,6 +68,12 @@ struct Team::Impl {
     }
   }
 
+  void finish() {
+    stop = true;
+    start_round();
+    for (std::thread& thread : threads) thread.join();
+  }
+
   void start_round() {
     round.fetch_add(1, std::memory_order_release);
     round.notify_all();
@@ -77,16 +83,17 @@ struct Team::Impl {
 Team::Team(int threads) : impl_(std::make_unique<Impl>()) {
   impl_->size = threads < 1 ? 1 : threads;
   impl_->threads.reserve(static_cast<size_t>(impl_->size - 1));
-  for (int i = 1; i < impl_->size; ++i) {
-    impl_->threads.emplace_back([this, i] { impl_->work(i); });
+  try {
+    for (int i = 1; i < impl_->size; ++i) {
+      impl_->threads.emplace_back([this, i] { impl_->work(i); });
+    }
+  } catch (...) {  // a joinable thread must not be destroyed
+    impl_->finish();
+    throw;
   }
 }
 
-Team::~Team() {
-  impl_->stop = true;
-  impl_->start_round();
-  for (std::thread& thread : impl_->threads) thread.join();
-}
+Team::~Team() { impl_->finish(); }
 
 int Team::size() const { return impl_->size; }
 

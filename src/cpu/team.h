@@ -7,7 +7,7 @@
 
 namespace heed::cpu {
 
-// Sense-reversing barrier. Spins for a bounded time, then waits on the atomic (futex), so that an
+// Barrier with a generation count. Spins for a bounded time, then waits on the atomic (futex), so that an
 // oversubscribed machine makes progress. Works for threads of any origin, ggml's included.
 class Barrier {
  public:
@@ -22,7 +22,9 @@ class Barrier {
 // Threads of heed's own, for use outside a ggml graph (kernel benchmarks, tests, selection tools).
 class Team {
  public:
-  explicit Team(int threads);  // >= 1; the caller is member 0
+  // >= 1; the caller is member 0. Throws std::system_error, without a thread left behind, when the
+  // system gives no thread.
+  explicit Team(int threads);
   ~Team();
   Team(const Team&) = delete;
   Team& operator=(const Team&) = delete;
