@@ -8,6 +8,7 @@
 #include "llama.h"
 #include "log.h"  // of llama.cpp's common code
 #include "model/library_log.h"
+#include "model/limited_child.h"
 #include "model/model_impl.h"
 #include "model/tokenizer.h"
 
@@ -33,6 +34,23 @@ common_chat_templates_inputs make_inputs(std::span<const ChatMessage> messages,
   return inputs;
 }
 
+constexpr const char* kWayOut = "; --raw runs without it";
+
+Result<std::string> render(const llama_model* model, std::span<const ChatMessage> messages,
+                           bool add_generation_prompt) {
+  try {
+    const common_chat_templates_ptr templates = common_chat_templates_init(model, "");
+    if (!common_chat_templates_was_explicit(templates.get())) {
+      return Status(Code::kUnsupported, "the chat template of the model file is empty");
+    }
+    return common_chat_templates_apply(templates.get(),
+                                       make_inputs(messages, add_generation_prompt))
+        .prompt;
+  } catch (const std::exception& e) {
+    return error(Code::kCorrupt, "the chat template of the model file failed: ", e.what());
+  }
+}
+
 }  // namespace
 
 Result<std::string> apply_template(const llama_model* model, std::span<const ChatMessage> messages,
@@ -44,20 +62,14 @@ Result<std::string> apply_template(const llama_model* model, std::span<const Cha
     return Status(Code::kUnsupported,
                   "the model file has no chat template (a base model); give it raw text");
   }
-  try {
-    const common_chat_templates_ptr templates = common_chat_templates_init(model, "");
-    if (!common_chat_templates_was_explicit(templates.get())) {
-      return Status(Code::kUnsupported, "the chat template of the model file is empty; use --raw");
-    }
-    return common_chat_templates_apply(templates.get(),
-                                       make_inputs(messages, add_generation_prompt))
-        .prompt;
-  } catch (const std::exception& e) {
-    return error(Code::kCorrupt, "the chat template of the model file failed: ", e.what(),
-                 "; --raw runs without it");
-  }
+  // Jinja is a language with loops and recursion: what a file brings may never end, take all memory
+  // or the whole stack. Templates of real models are below 64 KiB and take milliseconds.
+  const Result<std::string> text = run_limited("the chat template of the model file", {}, [&] {
+    return render(model, messages, add_generation_prompt);
+  });
+  if (text.is_ok()) return text;
+  return Status(text.code(), text.message() + kWayOut);
 }
-
 Result<std::string> Model::apply_template(std::span<const ChatMessage> messages,
                                           bool add_generation_prompt) const {
   return guarded("applying the chat template", [&] {

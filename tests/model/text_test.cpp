@@ -87,6 +87,30 @@ TEST(vocabulary, cutters_that_take_stack_for_every_character_are_refused_with_th
   }
 }
 
+TEST(chat_template, one_that_never_ends_or_recurses_or_floods_is_an_error) {
+  const ChatMessage turn{"user", "needle"};
+  tiny::File file = byte_pair_file("smollm");
+  const auto rendered = [&](const std::string& jinja) {
+    file.set(tiny::text_key("tokenizer.chat_template", jinja));
+    const tiny::TemporaryFile written(file);
+    const auto vocabulary = load_vocabulary(written.path());
+    EXPECT_TRUE(vocabulary.is_ok()) << vocabulary.message();
+    return apply_template(vocabulary->get(), {&turn, 1}, true);
+  };
+  const auto good = rendered("{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}");
+  ASSERT_TRUE(good.is_ok()) << good.message();
+  EXPECT_EQ(*good, "<user>needle");
+  const std::string deep(200'000, '(');
+  for (const std::string& jinja :
+       {std::string("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}"), "{{ " + deep + " }}",
+        std::string("{% for i in range(2000000000) %}{{ i }}{% endfor %}")}) {
+    const auto text = rendered(jinja);
+    ASSERT_FALSE(text.is_ok()) << jinja.substr(0, 60);
+    EXPECT_NE(text.message().find("chat template"), std::string::npos) << text.message();
+    EXPECT_NE(text.message().find("--raw"), std::string::npos) << text.message();
+  }
+}
+
 TEST(sampler_options, names_and_ranges_are_refused_with_the_way_out) {
   SamplerOptions o;
   EXPECT_TRUE(check_sampler(o).is_ok());
