@@ -102,6 +102,8 @@ class Reader {
   Status status_;
 };
 
+constexpr uint64_t kMostBytes = uint64_t{1} << 44;  // larger than any model and any disk here
+
 bool any_text(std::string_view) { return true; }
 bool some_text(std::string_view text) { return !text.empty(); }
 bool model_name(std::string_view text) { return only(text, "._-+:") && text.front() != '-'; }
@@ -182,6 +184,9 @@ Result<ModelEntry> parse_entry(const Json& json, const std::string& where) {
   }
   if (entry.sources.empty()) in.fail("\"sources\" is empty");
   if (entry.bytes == 0) in.fail("\"bytes\" is 0");
+  if (entry.bytes > kMostBytes) {
+    in.fail(cat("\"bytes\" is ", entry.bytes, ", must be at most ", kMostBytes, " (16 TiB)"));
+  }
   HEED_TRY(in.status());
   return entry;
 }

