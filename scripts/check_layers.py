@@ -10,7 +10,7 @@ import sys
 
 ROOMS = ["base", "cpu", "kernels", "kv", "attention", "mechanisms", "policy", "grad",
          "model", "session", "eval", "lens", "server", "cli"]
-THIRD_PARTY = re.compile(r"^(ggml|gguf|llama|chat\.h|common\.h|nlohmann/|fmt/|spdlog/|CLI/|curl/)")
+THIRD_PARTY = re.compile(r"^(ggml|gguf|llama|chat\.h|common\.h|nlohmann/|fmt/|CLI/|curl/)")
 INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]')
 
 
