@@ -19,10 +19,8 @@ namespace heed::eval {
 namespace {
 
 tiny::File random_model() {
-  tiny::File file = tiny::make_file(
+  return tiny::make_file(
       {.arch = "llama", .layers = 2, .vocab = 300, .context = 2048, .text_vocabulary = true});
-  file.set(tiny::bool_key("heed.random_weights", true));
-  return file;
 }
 
 BenchOptions bench_options(const tiny::TemporaryFile& file) {

@@ -217,6 +217,8 @@ class ModelWriter {
   void write_keys() {
     auto& k = file_.keys;
     k.push_back(text_key("general.architecture", s_.arch));
+    // A KL or an answer of such a model means nothing; measurements refuse to report one.
+    k.push_back(bool_key("heed.random_weights", true));
     k.push_back(u32_key(key("block_count"), s_.layers));
     k.push_back(u32_key(key("context_length"), s_.context));
     k.push_back(u32_key(key("embedding_length"), s_.embd));
