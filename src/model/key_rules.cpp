@@ -70,7 +70,7 @@ Status check_neutral(const GgufFile& file, const GgufKey& key, const Neutral& ru
   HEED_ASSIGN(const double value, file.number(key.name));
   if (value == rule.value) return Status::ok();
   return error(Code::kUnsupported, "key '", key.name, "' is ", value, ": heed does not compute ",
-               rule.what);
+               rule.what, "; take a model without it, or run this one with llama.cpp");
 }
 
 }  // namespace
@@ -82,7 +82,8 @@ Status check_keys(const GgufFile& file, const Architecture& arch) {
       HEED_ASSIGN(const int64_t parts, file.integer(key.name));
       if (parts > 1) {
         return error(Code::kUnsupported, "this is one of ", parts,
-                     " parts of a split model; merge them first: llama-gguf-split --merge");
+                     " parts of a split model; merge them first with llama.cpp: "
+                     "llama-gguf-split --merge FIRST_PART MERGED.gguf");
       }
     }
     if (!key.name.starts_with(prefix)) continue;
@@ -92,7 +93,8 @@ Status check_keys(const GgufFile& file, const Architecture& arch) {
                                     [&](const Neutral& n) { return n.key == name; });
     if (rule == std::end(kNeutral)) {
       return error(Code::kUnsupported, "key '", key.name.substr(0, 128),
-                   "' is not known to heed and may change the mathematics");
+                   "' is not known to heed and may change the mathematics; convert the model again "
+                   "without it if it does not, or run this one with llama.cpp");
     }
     HEED_TRY(check_neutral(file, key, *rule));
   }

@@ -30,7 +30,8 @@ Status check_type(const GgufTensor& tensor, bool matrix) {
   if (usable) return Status::ok();
   return error(Code::kUnsupported, "tensor '", tensor.name, "' has type ",
                ggml_type_name(tensor.type), ", which heed cannot use for a ",
-               matrix ? "matrix" : "vector");
+               matrix ? "matrix; quantise the model again, for example to Q4_K_M or Q8_0"
+                      : "vector; convert the model again with F32 vectors");
 }
 
 Status check_shape(const GgufTensor& tensor, int64_t in, int64_t out) {
@@ -38,14 +39,17 @@ Status check_shape(const GgufTensor& tensor, int64_t in, int64_t out) {
       tensor.ne[0] == in && tensor.ne[1] == out && tensor.ne[2] == 1 && tensor.ne[3] == 1;
   if (!same) {
     return error(Code::kCorrupt, "tensor '", tensor.name, "' has shape ", tensor.shape(),
-                 ", the hyper-parameters say ", shape_text(in, out));
+                 ", the hyper-parameters say ", shape_text(in, out),
+                 "; the file contradicts itself, pull or convert it again");
   }
   return check_type(tensor, out != 1 || tensor.dims > 1);
 }
 
 Result<const GgufTensor*> require(const GgufFile& file, const std::string& name) {
   const GgufTensor* tensor = file.find_tensor(name);
-  if (tensor == nullptr) return error(Code::kCorrupt, "tensor '", name, "' is missing");
+  if (tensor == nullptr)
+    return error(Code::kCorrupt, "tensor '", name,
+                 "' is missing; the file is incomplete, pull or convert it again");
   return tensor;
 }
 
@@ -92,7 +96,8 @@ Status check_layer(const GgufFile& file, const Hyperparameters& h, int layer) {
     const GgufTensor* tensor = layer_tensor(file, layer, spec.tensor);
     if (tensor == nullptr) {
       if (!in_set(h.arch->required, spec.tensor)) continue;
-      return error(Code::kCorrupt, "tensor '", layer_name(layer, spec.name), "' is missing");
+      return error(Code::kCorrupt, "tensor '", layer_name(layer, spec.name),
+                   "' is missing; the file is incomplete, pull or convert it again");
     }
     HEED_TRY(check_shape(*tensor, h.size(spec.in, layer), h.size(spec.out, layer)));
   }
@@ -124,7 +129,7 @@ Status check_known(const GgufFile& file, const Hyperparameters& h) {
                        is_layer_tensor(name, h);
     if (!known) {
       return error(Code::kUnsupported, "tensor '", name, "' is not part of the architecture ",
-                   h.arch->name, " as heed computes it");
+                   h.arch->name, " as heed computes it; run this model with llama.cpp");
     }
   }
   return Status::ok();
