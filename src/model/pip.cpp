@@ -26,8 +26,10 @@ namespace {
 namespace fs = std::filesystem;
 using std::chrono::milliseconds;
 
-constexpr auto kPoll = milliseconds(50);
-constexpr auto kGrace = milliseconds(1000);  // from SIGTERM to SIGKILL
+// Both together stay below the 150 ms after which the command line ends the process itself: pip
+// must be gone by then, or it would go on downloading without a parent.
+constexpr auto kPoll = milliseconds(20);
+constexpr auto kGrace = milliseconds(60);  // from SIGTERM to SIGKILL
 
 // Wheel file names write runs of -, _ and . of the package's name as one _ (PEP 427).
 std::string wheel_prefix(const PackagePart& part) {
@@ -65,6 +67,30 @@ uint64_t bytes_below(const std::string& folder) {
   return sum;
 }
 
+// The child gets default signals, none blocked (the command line blocks the ones it waits for, and
+// a blocked SIGTERM would never end pip), and a group of its own, so that what pip starts ends too.
+class SpawnAttributes {
+ public:
+  SpawnAttributes() {
+    posix_spawnattr_init(&attributes_);
+    sigset_t none, all;
+    sigemptyset(&none);
+    sigfillset(&all);
+    posix_spawnattr_setsigmask(&attributes_, &none);
+    posix_spawnattr_setsigdefault(&attributes_, &all);
+    posix_spawnattr_setpgroup(&attributes_, 0);
+    posix_spawnattr_setflags(
+        &attributes_, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
+  }
+  ~SpawnAttributes() { posix_spawnattr_destroy(&attributes_); }
+  SpawnAttributes(const SpawnAttributes&) = delete;
+  SpawnAttributes& operator=(const SpawnAttributes&) = delete;
+  const posix_spawnattr_t* get() const { return &attributes_; }
+
+ private:
+  posix_spawnattr_t attributes_;
+};
+
 // Starts `arguments` with its temporary files in `temp` and its output in `log`.
 Result<pid_t> start(const std::vector<std::string>& arguments, const std::string& temp,
                     const std::string& log) {
@@ -84,7 +110,8 @@ Result<pid_t> start(const std::vector<std::string>& arguments, const std::string
   posix_spawn_file_actions_addopen(&files, 1, log.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0644);
   posix_spawn_file_actions_adddup2(&files, 1, 2);
   pid_t pid = -1;
-  const int code = posix_spawnp(&pid, argv[0], &files, nullptr, argv.data(), env.data());
+  const SpawnAttributes attributes;
+  const int code = posix_spawnp(&pid, argv[0], &files, attributes.get(), argv.data(), env.data());
   posix_spawn_file_actions_destroy(&files);
   if (code == 0) return pid;
   return error(Code::kIo, arguments[0], ": ", std::strerror(code),
@@ -100,15 +127,18 @@ Result<int> wait_for(pid_t pid, const std::function<void()>& tick, const CancelT
     const pid_t got = waitpid(pid, &state, WNOHANG);
     if (got < 0 && errno != EINTR) return error(Code::kIo, "waitpid: ", std::strerror(errno));
     if (got == pid) {
-      if (stopping) return error(Code::kCancelled, "pip was stopped");
+      if (stopping) {
+        kill(-pid, SIGKILL);  // what the group still holds; none left is the usual case
+        return error(Code::kCancelled, "pip was stopped");
+      }
       return WIFEXITED(state) ? WEXITSTATUS(state) : 128 + WTERMSIG(state);
     }
     if (!stopping && cancel != nullptr && cancel->cancelled()) {
       stopping = true;
       deadline = std::chrono::steady_clock::now() + kGrace;
-      kill(pid, SIGTERM);
+      kill(-pid, SIGTERM);
     } else if (stopping && std::chrono::steady_clock::now() > deadline) {
-      kill(pid, SIGKILL);
+      kill(-pid, SIGKILL);
     }
     tick();
     std::this_thread::sleep_for(kPoll);
