@@ -42,7 +42,8 @@ enum class Weights : uint8_t {
 struct ModelOptions {
   int threads = 0;  // 0: the cores this process may use
   Weights weights = Weights::kAsStored;
-  bool map = true;  // false: the file is read into memory, so that later changes of it do not matter
+  bool map =
+      true;  // false: the file is read into memory, so that later changes of it do not matter
   std::function<void(double fraction)> progress;  // while loading
   const CancelToken* cancel = nullptr;
 };
@@ -56,9 +57,9 @@ struct ModelInfo {
   uint64_t parameters = 0;
   int layers = 0, embd = 0, heads = 0, kv_heads = 0, dk = 0, dv = 0, ff = 0, vocab = 0;
   int64_t trained_context = 0;
-  std::vector<int> window;      // per layer, 0 = all
+  std::vector<int> window;  // per layer, 0 = all
   bool has_chat_template = false;
-  std::string linear;           // how products run: "ggml plain+repack", for reports
+  std::string linear;  // how products run: "ggml plain+repack", for reports
 };
 
 struct ChatMessage {
@@ -68,8 +69,8 @@ struct ChatMessage {
 
 class Model {
  public:
-  // Errors: not a GGUF, corrupt, an architecture heed does not know (with the supported list), a key
-  // that changes the mathematics and is not handled.
+  // Errors: not a GGUF, corrupt, an architecture heed does not know (with the supported list), a
+  // key that changes the mathematics and is not handled.
   static Result<std::shared_ptr<Model>> load(const std::string& path, const ModelOptions& options);
   // Hyper-parameters only; reads the header, not the weights.
   static Result<ModelInfo> inspect(const std::string& path);
@@ -107,7 +108,7 @@ struct SamplerOptions {
   float presence_penalty = 0.0f;
   float frequency_penalty = 0.0f;
   int repeat_last_n = 64;
-  uint32_t seed = 0xFFFFFFFF;  // this value: from the clock
+  uint32_t seed = 0xFFFFFFFF;         // this value: from the clock
   std::vector<std::string> samplers;  // names in order; empty = llama.cpp's default chain
 };
 
@@ -131,11 +132,11 @@ class Sampler {
 struct EngineOptions {
   Format k = Format::kBf16;
   Format v = Format::kBf16;
-  int chunk = 512;            // prompt tokens a step
-  int64_t context = 0;        // positions a sequence may reach; 0: the trained context
+  int chunk = 512;              // prompt tokens a step
+  int64_t context = 0;          // positions a sequence may reach; 0: the trained context
   bool beyond_context = false;  // let sequences run past the trained context (speed tests only)
-  int max_sequences = 64;     // decoded together
-  uint64_t max_kv_bytes = 0;  // 0: no limit
+  int max_sequences = 64;       // decoded together
+  uint64_t max_kv_bytes = 0;    // 0: no limit
 };
 
 struct PrefillOptions {
@@ -208,12 +209,12 @@ class Engine {
 
 // What a run would take, from the file's header alone.
 struct MemoryPlan {
-  uint64_t weights = 0;       // resident: mapped pages and repacked copies
-  uint64_t kv = 0;            // at `tokens`
-  uint64_t compute = 0;       // graph buffers and workspace
-  uint64_t peak = 0;          // the sum with the fixed part
-  uint64_t available = 0;     // memory this process may still take (cgroup included)
-  int64_t longest_prompt = 0; // tokens that fit in `available`, at most the context
+  uint64_t weights = 0;        // resident: mapped pages and repacked copies
+  uint64_t kv = 0;             // at `tokens`
+  uint64_t compute = 0;        // graph buffers and workspace
+  uint64_t peak = 0;           // the sum with the fixed part
+  uint64_t available = 0;      // memory this process may still take (cgroup included)
+  int64_t longest_prompt = 0;  // tokens that fit in `available`, at most the context
 };
 Result<MemoryPlan> predict_memory(const std::string& path, const ModelOptions& model,
                                   const EngineOptions& engine, int64_t tokens);
@@ -240,6 +241,7 @@ struct Generation {
   double prompt_s = 0;       // the prefill alone
   double first_token_s = 0;  // from the call to the first token
   double decode_s = 0;       // of tokens behind the first
+  uint32_t seed = 0;         // of the sampling, drawn from the clock or given
 };
 
 // Prefill `prompt` and generate. A cancel is not an error: the text so far comes back.

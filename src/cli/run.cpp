@@ -213,6 +213,7 @@ Status RunVerb::answer() {
 Status RunVerb::run_peer() {
   if (o_.compare.empty()) return Status::ok();
   whereabouts().phase = "running llama.cpp";
+  o_.sampler.seed = result_.generation.seed;
   engine_.reset();  // its threads and pages would stand in llama.cpp's way
   HEED_ASSIGN(result_.peer,
               run_llama(*model_, prompt_.tokens, o_, result_.threads, o_.progress_mode()));
@@ -250,7 +251,9 @@ int RunVerb::run() {
   status = run_peer();
   if (!status.is_ok()) return fail_unless_interrupted(status);
   print();
-  return kDone;
+  if (result_.correct.value_or(true)) return kDone;
+  note(cat("heed's answer does not contain '", printable(o_.expect), "' (--expect)"));
+  return kFailed;
 }
 
 }  // namespace

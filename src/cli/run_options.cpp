@@ -1,5 +1,7 @@
 #include "cli/run_options.h"
 
+#include <cstdlib>
+
 #include "base/nearest.h"
 #include "base/text.h"
 #include "cli/parse.h"
@@ -12,9 +14,11 @@ void bind_prompt(CLI::App& app, RunOptions& o) {
   app.add_option("MODEL_AND_PROMPT", o.positional,
                  "Model and prompt, as with -m and -p; quote the prompt")
       ->expected(0, 2);
-  add(app, "-m,--model", o.model, "GGUF file, or short name (heed ls); pulled when missing");
-  add(app, "-p,--prompt", o.prompt.text,
-      "Prompt; behind a document from -f or stdin, the question");
+  // settle() reads these two variables: a positional goes before them, which CLI11 cannot tell.
+  app.add_option("-m,--model", o.model,
+                 "GGUF file, or short name (heed ls); pulled when missing (Env:HEED_MODEL)");
+  app.add_option("-p,--prompt", o.prompt.text,
+                 "Prompt; behind a document from -f or stdin, the question (Env:HEED_PROMPT)");
   add(app, "-f,--file", o.prompt.file, "Document to read; - is stdin");
   add(app, "--system", o.system, "System message (-sys)");
   add_flag(app, "--raw,--no-template", o.raw, "Feed the text as it is, without the chat template");
@@ -33,7 +37,7 @@ void bind_engine(CLI::App& app, RunOptions& o) {
       ->check(CLI::Range(1, 1 << 20))
       ->capture_default_str();
   add(app, "--ubatch-size", o.ubatch, "Prompt tokens a step (-ub)")
-      ->check(CLI::Range(1, 1 << 16))
+      ->check(CLI::Range(1, 8192))
       ->capture_default_str();
   add(app, "-t,--threads", o.threads, "Threads; 0: the cores this process may use")
       ->check(CLI::Range(0, 1024))
@@ -82,7 +86,13 @@ void bind_output(CLI::App& app, RunOptions& o) {
   add_flag(app, "-v,--verbose", o.verbose, "Say what was chosen: files, memory, settings");
   add(app, "--compare", o.compare, "Run this engine on the same prompt too, and print both")
       ->check(one_of({"llama.cpp"}));
-  add(app, "--expect", o.expect, "With --compare: text that a correct answer contains");
+  add(app, "--expect", o.expect,
+      "With --compare: text that a correct answer contains; exit code 1 when heed's lacks it");
+}
+
+std::string environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? std::string() : value;
 }
 
 std::vector<std::string> split(const std::string& text) {
@@ -110,6 +120,8 @@ void RunOptions::bind(CLI::App& app) {
 Status RunOptions::settle() {
   size_t next = 0;
   if (model.empty() && next < positional.size()) model = positional[next++];
+  if (model.empty()) model = environment("HEED_MODEL");
+  if (prompt.text.empty() && next == positional.size()) prompt.text = environment("HEED_PROMPT");
   prompt.has_text = !prompt.text.empty();
   if (next < positional.size()) {
     if (prompt.has_text) {

@@ -33,7 +33,6 @@ struct RunResult {
   EngineOptions engine;
   bool templated = false;
   int threads = 0;
-  uint32_t seed = 0;
   double load_s = 0;
   std::optional<EngineRun> peer;
   std::optional<bool> correct;

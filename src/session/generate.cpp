@@ -144,6 +144,7 @@ Result<Generation> generate_unguarded(Engine& engine, SeqId seq, std::span<const
 
   Generation out;
   out.prompt_tokens = count;
+  out.seed = sampler->seed();
   PrefillOptions prefill;
   prefill.cancel = options.cancel;
   prefill.progress = options.on_prefill;

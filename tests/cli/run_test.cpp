@@ -85,6 +85,41 @@ TEST(run, the_same_seed_gives_the_same_text) {
   EXPECT_EQ(heed(line).out, heed(line).out);
 }
 
+TEST(run, the_seed_that_was_used_is_in_the_json_object) {
+  const std::vector<std::string> prompt = {"-p", "Name a colour.", "-n", "1"};
+  auto seeded = prompt;
+  seeded.insert(seeded.end(), {"--seed", "7"});
+  EXPECT_EQ(run_json(seeded)["config"]["seed"], 7);
+  // From the clock: two runs that agree would be one chance in four milliards.
+  EXPECT_NE(run_json(prompt)["config"]["seed"], run_json(prompt)["config"]["seed"]);
+}
+
+TEST(run, a_positional_goes_before_the_environment_and_an_option_before_both) {
+  Process::Options options;
+  options.env = {{"HEED_MODEL", "/no/such/environment.gguf"}};
+  const Finished both = heed({"run", "/no/such/typed.gguf", "q", "--offline"}, options);
+  EXPECT_EQ(both.code, 1);
+  EXPECT_NE(both.err.find("/no/such/typed.gguf"), std::string::npos) << both.err;
+  const Finished dash = heed({"run", "-m", "/no/such/dash.gguf", "q", "--offline"}, options);
+  EXPECT_NE(dash.err.find("/no/such/dash.gguf"), std::string::npos) << dash.err;
+  const Finished alone = heed({"run", "-p", "q", "--offline"}, options);
+  EXPECT_NE(alone.err.find("/no/such/environment.gguf"), std::string::npos) << alone.err;
+  options.env = {{"HEED_PROMPT", "from the environment"}};
+  const Finished prompt = heed({"run", "/no/such/typed.gguf", "q", "--offline"}, options);
+  EXPECT_EQ(prompt.code, 1) << prompt.err;
+}
+
+TEST(run, a_wrong_answer_to_expect_is_a_failure) {
+  std::vector<std::string> line = {"run",    small_model(), "Say hello.", "-n",        "2",
+                                   "--temp", "0",           "--compare",  "llama.cpp", "--expect"};
+  line.push_back("no model says this");
+  const Finished wrong = heed(line);
+  EXPECT_EQ(wrong.code, 1);
+  EXPECT_NE(wrong.err.find("no model says this"), std::string::npos) << wrong.err;
+  line.back() = "";  // in every answer, so nothing is judged
+  EXPECT_EQ(heed(line).code, 0);
+}
+
 TEST(run, a_missing_file_and_an_unknown_name_fail_with_code_1) {
   const Finished file = heed({"run", "/no/such.gguf", "hi", "--offline"});
   EXPECT_EQ(file.code, 1);

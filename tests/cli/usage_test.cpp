@@ -40,6 +40,8 @@ INSTANTIATE_TEST_SUITE_P(
                     Wrong{{"run", "m", "-p", "x", "--top-p", "1.5"}, "top-p is 1.5"},
                     Wrong{{"run", "m", "-p", "x", "-t", "many"}, "--threads"},
                     Wrong{{"run", "m", "-p", "x", "-c", "-5"}, "--ctx-size"},
+                    Wrong{{"run", "m", "-p", "x", "-ub", "8193"}, "8192"},
+                    Wrong{{"run", "m", "-p", "x", "-ub", "0"}, "8192"},
                     Wrong{{"run", "m", "-p", "x", "-o", "jsno"}, "did you mean 'json'"},
                     Wrong{{"run", "m", "-p", "x", "--expect", "y"}, "--compare"},
                     Wrong{{"run", "m", "-p", "x", "y"}, "both prompts"},
