@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 
 #include "base/utf8.h"
@@ -48,7 +49,13 @@ Result<EngineRun> run_llama(const Model& model, std::span<const Token> prompt,
   eval::LlamaOptions llama_options;
   llama_options.threads = threads;
   llama_options.ubatch = options.engine.chunk;
+  llama_options.batch = std::max(llama_options.batch, llama_options.ubatch);
+  // What this run needs, not what the model could hold: llama.cpp commits its cache at once.
   llama_options.context = options.engine.context;
+  if (options.predict >= 0) {
+    const int64_t needed = static_cast<int64_t>(prompt.size()) + options.predict + 1;
+    llama_options.context = std::min(llama_options.context, needed);
+  }
   llama_options.cancel = &interrupt_token();
   HEED_ASSIGN(auto llama, eval::LlamaBaseline::load(model.info().path, llama_options));
   HEED_ASSIGN(auto sampler, Sampler::create(model, options.sampler));

@@ -110,11 +110,13 @@ void print_comparison(const EngineRun& peer, const EngineRun& own) {
   row("answer tokens/s", fmt::format("{:.1f}", peer.decode_rate()),
       fmt::format("{:.1f}", own.decode_rate()),
       ratio_text(over(own.decode_rate(), peer.decode_rate())));
-  row("KV bytes", bytes_text(peer.kv_bytes), bytes_text(own.kv_bytes), "");
+  row("KV bytes of the tokens", bytes_text(peer.kv_bytes), bytes_text(own.kv_bytes), "");
   row("answer correct", verdict(peer.correct), verdict(own.correct), "");
   fmt::print(
       "\n  {} prompt tokens, {} and {} answer tokens; the first token counts from the "
-      "tokenised prompt.\n  llama.cpp: {}\n  heed: {}\n",
+      "tokenised prompt.\n  One run each, heed first; llama.cpp at its own defaults, not at its "
+      "best for this "
+      "machine (heed bench finds that).\n  llama.cpp: {}\n  heed: {}\n",
       own.prompt_tokens, peer.generated, own.generated, peer.config, own.config);
   if (peer.text != own.text) fmt::print("  llama.cpp answered: {}\n", printable(peer.text));
   std::fflush(stdout);
@@ -159,7 +161,7 @@ nlohmann::ordered_json to_json(const RunResult& r) {
                                   {"threads", r.threads},
                                   {"chunk", r.engine.chunk},
                                   {"context", r.engine.context},
-                                  {"seed", r.seed}}},
+                                  {"seed", r.generation.seed}}},
                                 {"graph_builds", r.report.graph_builds},
                                 {"decode_graph_builds", r.report.decode_graph_builds}};
   if (r.peer) out["compare"] = {run_json(*r.peer), run_json(own)};
