@@ -180,6 +180,8 @@ Result<F32Copy> F32Copy::make(const std::string& path, const Options& options) {
   }
   const Gguf copy(gguf_init_empty());
   gguf_set_kv(copy.get(), source.get());
+  // The copy is laid out with the default alignment, whatever the source says of its own.
+  gguf_remove_key(copy.get(), "general.alignment");
   gguf_set_val_u32(copy.get(), "general.file_type", 0);  // ALL_F32
   for (int64_t i = 0; i < gguf_get_n_tensors(source.get()); ++i) {
     const char* name = gguf_get_tensor_name(source.get(), i);

@@ -85,6 +85,20 @@ TEST(F32Copy, weights_equal_the_dequantised_ones_bit_for_bit) {
   }
 }
 
+TEST(F32Copy, a_file_with_an_alignment_of_its_own_is_copied_too) {
+  for (const uint32_t alignment : {8u, 64u}) {
+    tiny::File source = quantised_file(GGML_TYPE_Q8_0);
+    source.alignment = alignment;
+    source.set(tiny::u32_key("general.alignment", alignment));
+    const tiny::TemporaryFile file(source);
+    const auto copy = F32Copy::make(file.path(), {});
+    ASSERT_TRUE(copy.is_ok()) << copy.message();
+    const Contents before = read_all(file.path()), after = read_all(copy->path());
+    ASSERT_FALSE(before.tensors.empty()) << alignment;
+    EXPECT_EQ(after.tensors, before.tensors) << alignment;
+  }
+}
+
 TEST(F32Copy, has_no_name_and_is_gone_with_its_object) {
   const tiny::TemporaryFile file(quantised_file(GGML_TYPE_Q8_0));
   const auto left_behind = [] {
