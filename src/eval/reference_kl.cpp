@@ -3,6 +3,7 @@
 #include <gguf.h>
 
 #include <algorithm>
+#include <array>
 #include <memory>
 #include <vector>
 
@@ -49,7 +50,22 @@ Result<Keys> make_keys(const ReferenceKlJob& job, int threads) {
   return keys;
 }
 
-// Sources in this order: the reference, then heed and llama.cpp where they are missing.
+// Mean KL(reference || engine), the engine fed in chunks of its own: what a chunk holds changes an
+// engine's rounding, so each is judged as it was timed.
+Result<double> pass_of(std::vector<std::unique_ptr<LogitSource>>& sources,
+                       std::span<const std::vector<Token>> windows, int64_t chunk, int threads,
+                       const CancelToken* cancel) {
+  std::array<Pair, 1> pairs{Pair{0, 1, {}}};
+  PassOptions pass;
+  pass.chunk = static_cast<int>(std::min(chunk, kWindow));
+  pass.threads = threads;
+  pass.cancel = cancel;
+  HEED_TRY(run_pairs(sources, pairs, windows, pass));
+  sources.resize(1);
+  return pairs[0].stats.mean_kl();
+}
+
+// The reference is read once more for each engine that is missing.
 Status measure(const ReferenceKlJob& job, ReferenceKl& result) {
   ModelOptions load;
   load.threads = job.threads;
@@ -59,11 +75,10 @@ Status measure(const ReferenceKlJob& job, ReferenceKl& result) {
   engine.beyond_context = false;
   EngineOptions exact = engine;
   exact.k = exact.v = Format::kF32;
-  int chunk = engine.chunk;
   std::vector<std::unique_ptr<LogitSource>> sources;
-  std::vector<Pair> pairs;
   load.weights = Weights::kF32;
   HEED_ASSIGN(auto reference_model, Model::load(job.path, load));
+  const int threads = reference_model->threads();
   HEED_ASSIGN(const auto windows,
               text_windows(*reference_model, std::string(bench_text()), kWindow, 1));
   HEED_ASSIGN(sources.emplace_back(), make_heed_source(reference_model, exact, job.cancel));
@@ -71,26 +86,16 @@ Status measure(const ReferenceKlJob& job, ReferenceKl& result) {
     load.weights = Weights::kAsStored;
     HEED_ASSIGN(auto model, Model::load(job.path, load));
     HEED_ASSIGN(sources.emplace_back(), make_heed_source(std::move(model), engine, job.cancel));
-    pairs.push_back({0, sources.size() - 1, {}});
+    HEED_ASSIGN(result.heed, pass_of(sources, windows, engine.chunk, threads, job.cancel));
   }
   if (job.llama && !result.llama) {
     LlamaOptions llama = *job.llama;
     llama.context = kWindow;
     llama.cancel = job.cancel;
-    // As many tokens a graph as in the timed run, as far as the window goes.
-    chunk = static_cast<int>(std::min<int64_t>(llama.ubatch, kWindow));
     HEED_ASSIGN(auto model, LlamaModel::load(job.path, {llama.repack, job.cancel}));
     HEED_ASSIGN(sources.emplace_back(), make_llama_source(std::move(model), llama));
-    pairs.push_back({0, sources.size() - 1, {}});
+    HEED_ASSIGN(result.llama, pass_of(sources, windows, llama.ubatch, threads, job.cancel));
   }
-  PassOptions pass;
-  pass.chunk = chunk;
-  pass.threads = reference_model->threads();
-  pass.cancel = job.cancel;
-  HEED_TRY(run_pairs(sources, pairs, windows, pass));
-  size_t next = 0;
-  if (job.heed && !result.heed) result.heed = pairs[next++].stats.mean_kl();
-  if (job.llama && !result.llama) result.llama = pairs[next++].stats.mean_kl();
   return Status::ok();
 }
 
