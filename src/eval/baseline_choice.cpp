@@ -101,11 +101,16 @@ Result<BaselineChoice> choose_baseline(LlamaModels& models, int threads,
       }
     }
   }
-  // Second chances: near ties are told apart, and a trial that something disturbed is not lost.
-  const double least = fastest(trials, &Seconds::prefill).least.prefill;
+  // Second chances in either phase: near ties are told apart, and a trial that something disturbed
+  // is not lost.
+  const Seconds least{fastest(trials, &Seconds::prefill).least.prefill,
+                      fastest(trials, &Seconds::decode).least.decode};
+  const auto open = [](double ratio) { return ratio <= kNearTie || ratio >= kDisturbed; };
   for (Trial& trial : trials) {
-    const double ratio = trial.least.prefill / least;
-    if (ratio <= kNearTie || ratio >= kDisturbed) HEED_TRY(run_trial(models, tokens, say, trial));
+    if (!open(trial.least.prefill / least.prefill) && !open(trial.least.decode / least.decode)) {
+      continue;
+    }
+    HEED_TRY(run_trial(models, tokens, say, trial));
   }
   const BaselineChoice best{fastest(trials, &Seconds::prefill).options,
                             fastest(trials, &Seconds::decode).options};

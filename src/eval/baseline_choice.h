@@ -30,7 +30,7 @@ struct BaselineChoice {
   LlamaOptions prefill, decode;  // fastest at each; `context` is left for the test to set
 };
 
-// `tokens`: the prompt of the quick run, 2,048 of them where the tests are that long.
+// `tokens`: the prompt of the quick run; fewer than 2,048 cannot tell the ubatch sizes apart.
 Result<BaselineChoice> choose_baseline(LlamaModels& models, int threads,
                                        std::span<const Token> tokens, const CancelToken* cancel,
                                        const std::function<void(const std::string&)>& say);
