@@ -41,6 +41,7 @@ class BenchVerb final : public Verb {
   eval::KernelBenchOptions kernels_;
   std::string what_, model_, compare_, baseline_, k_type_, v_type_, output_ = "md";
   std::vector<std::string> formats_, phases_;
+  std::string so_far_;  // the report of the tests that are done
   bool offline_ = false, quiet_ = false;
 };
 
@@ -138,6 +139,9 @@ Result<std::string> BenchVerb::measure() {
     return eval::format_report(report, form);
   }
   HEED_TRY(prepare_model());
+  o_.on_rows = [this, form](const eval::BenchReport& so_far) {
+    so_far_ = eval::format_report(so_far, form);
+  };
   HEED_ASSIGN(const auto report, eval::bench_model(o_));
   return eval::format_report(report, form);
 }
@@ -151,7 +155,9 @@ int BenchVerb::run() {
   const Result<std::string> text = measure();
   if (text.code() == Code::kCancelled) {
     acknowledge_interrupt();
-    note("interrupted; no row was printed");
+    fmt::print("{}", so_far_);
+    note(so_far_.empty() ? "interrupted; no row was measured"
+                         : "interrupted; the rows above are those that were measured");
     return interrupt_exit_code();
   }
   if (!text.is_ok()) return fail(text.status());

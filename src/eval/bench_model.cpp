@@ -37,7 +37,7 @@ class BenchRun {
   }
   Status check_memory(int64_t end) const;
   Status open_heed(int64_t end);
-  Status choose_peers(int64_t end);
+  Status choose_peers();
   Status measure_kl();
   Status run_tests(const std::vector<BenchTest>& tests);
   Status open_llama(const BenchTest& test, int64_t context);
@@ -89,7 +89,7 @@ Status BenchRun::open_heed(int64_t end) {
   return Status::ok();
 }
 
-Status BenchRun::choose_peers(int64_t end) {
+Status BenchRun::choose_peers() {
   const int threads = model_->threads();
   const std::span<const Token> tokens = tokens_;
   if (options_.baseline) {
@@ -99,7 +99,7 @@ Status BenchRun::choose_peers(int64_t end) {
     generation_peer_.options = prompt_peer_.options;
   } else {
     say("choosing the fastest llama.cpp");
-    const auto quick = tokens.subspan(0, static_cast<size_t>(std::min(end, kQuickTokens)));
+    const std::vector<Token> quick = bench_tokens(info_.vocab, kQuickTokens);
     HEED_ASSIGN(const BaselineChoice best,
                 choose_baseline(llamas_, threads, quick, options_.cancel, options_.say));
     prompt_peer_.options = best.prefill;
@@ -170,6 +170,7 @@ Status BenchRun::run_tests(const std::vector<BenchTest>& tests) {
     held = test.depth;
     add_rows(test, result);
     measure_roofs(report_.machine);
+    if (options_.on_rows) options_.on_rows(report_);
   }
   return Status::ok();
 }
@@ -215,7 +216,7 @@ Result<BenchReport> BenchRun::run() {
   HEED_ASSIGN(report_.machine, describe_machine(model_->threads()));
   measure_roofs(report_.machine);
   engines_[0]->park();
-  if (options_.compare_llama) HEED_TRY(choose_peers(end));
+  if (options_.compare_llama) HEED_TRY(choose_peers());
   HEED_TRY(measure_kl());
   HEED_TRY(run_tests(tests));
   return std::move(report_);

@@ -30,6 +30,8 @@ struct BenchOptions {
   EngineOptions engine;  // context and beyond_context are set from the tests
   const CancelToken* cancel = nullptr;
   std::function<void(const std::string&)> say;  // one line of progress
+  // After each test, with every row so far.
+  std::function<void(const BenchReport&)> on_rows;
 };
 
 // The tests in the order they run. Errors: nothing to do, numbers out of range, a test past the

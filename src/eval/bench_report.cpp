@@ -21,7 +21,7 @@ Json by_peer(const std::optional<double>& value) {
 std::string csv_field(const Json& value) {
   std::string text = value.is_string() ? value.get<std::string>()
                      : value.is_null() ? std::string()
-                                       : value.dump();
+                                       : dump(value);
   if (text.find_first_of(",\"\n") == std::string::npos) return text;
   std::string quoted = "\"";
   for (const char c : text) quoted += c == '"' ? std::string("\"\"") : std::string(1, c);
@@ -82,6 +82,10 @@ std::string markdown(const BenchReport& report) {
 
 }  // namespace
 
+std::string dump(const Json& json, int indent) {
+  return json.dump(indent, ' ', false, Json::error_handler_t::replace);
+}
+
 Json to_json(const Machine& machine) {
   return {
       {"cpu", machine.cpu},
@@ -122,13 +126,13 @@ std::string format_report(const BenchReport& report, BenchForm form) {
   if (form == BenchForm::kMarkdown) return markdown(report);
   if (form == BenchForm::kCsv) return csv(report);
   if (form == BenchForm::kJsonl) {
-    std::string text = Json{{"machine", to_json(report.machine)}}.dump() + "\n";
-    for (const BenchRow& row : report.rows) text += to_json(row).dump() + "\n";
+    std::string text = dump(Json{{"machine", to_json(report.machine)}}) + "\n";
+    for (const BenchRow& row : report.rows) text += dump(to_json(row)) + "\n";
     return text;
   }
   Json rows = Json::array();
   for (const BenchRow& row : report.rows) rows.push_back(to_json(row));
-  return Json{{"machine", to_json(report.machine)}, {"rows", rows}}.dump(2) + "\n";
+  return dump(Json{{"machine", to_json(report.machine)}, {"rows", rows}}, 2) + "\n";
 }
 
 }  // namespace heed::eval

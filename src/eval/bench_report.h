@@ -42,6 +42,8 @@ struct BenchReport {
   std::vector<BenchRow> rows;
 };
 
+// JSON text; bytes that are no UTF-8 (a path may hold any) become U+FFFD instead of ending the run.
+std::string dump(const nlohmann::ordered_json& json, int indent = -1);
 nlohmann::ordered_json to_json(const Machine& machine);
 nlohmann::ordered_json to_json(const BenchRow& row);
 

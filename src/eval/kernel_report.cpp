@@ -67,7 +67,7 @@ std::string csv(const KernelReport& report) {
     std::vector<std::string> keys, values;
     for (const auto& [key, value] : json.items()) {
       keys.push_back(key);
-      values.push_back(value.is_string() ? value.get<std::string>() : value.dump());
+      values.push_back(value.is_string() ? value.get<std::string>() : dump(value));
     }
     if (text.empty()) text = fmt::format("{}\n", fmt::join(keys, ","));
     text += fmt::format("{}\n", fmt::join(values, ","));
@@ -81,13 +81,13 @@ std::string format_report(const KernelReport& report, BenchForm form) {
   if (form == BenchForm::kMarkdown) return markdown(report);
   if (form == BenchForm::kCsv) return csv(report);
   if (form == BenchForm::kJsonl) {
-    std::string text = Json{{"machine", to_json(report.machine)}}.dump() + "\n";
-    for (const KernelRow& row : report.rows) text += row_json(row).dump() + "\n";
+    std::string text = dump(Json{{"machine", to_json(report.machine)}}) + "\n";
+    for (const KernelRow& row : report.rows) text += dump(row_json(row)) + "\n";
     return text;
   }
   Json rows = Json::array();
   for (const KernelRow& row : report.rows) rows.push_back(row_json(row));
-  return Json{{"machine", to_json(report.machine)}, {"rows", rows}}.dump(2) + "\n";
+  return dump(Json{{"machine", to_json(report.machine)}, {"rows", rows}}, 2) + "\n";
 }
 
 }  // namespace heed::eval

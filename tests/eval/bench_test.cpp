@@ -97,6 +97,16 @@ TEST(BenchModel, every_form_has_every_row) {
   EXPECT_NE(format_report(report, BenchForm::kCsv).find("\"a,\"\"b\"\"\""), std::string::npos);
 }
 
+TEST(BenchModel, a_name_that_is_no_utf8_is_printed_in_every_form) {
+  BenchReport report;
+  BenchRow row;
+  row.model = "bad\xff name";
+  report.rows.push_back(row);
+  for (const BenchForm form : {BenchForm::kJson, BenchForm::kJsonl, BenchForm::kCsv}) {
+    EXPECT_NE(format_report(report, form).find("bad"), std::string::npos);
+  }
+}
+
 TEST(BenchModel, past_the_trained_context_only_when_asked_and_marked) {
   const tiny::TemporaryFile file(random_model());
   BenchOptions options = bench_options(file);
