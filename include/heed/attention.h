@@ -40,11 +40,12 @@ struct Range {
 struct Item {
   int32_t seq = 0;             // index into Call::seqs
   int32_t kv_head = 0;
-  uint64_t head_mask = 0;      // bit i: query head i of this KV head's group takes part
+  uint64_t head_mask = 0;      // bit i: head first_head + i of this KV head's group takes part
   int32_t row = 0;             // query rows [row, row + rows) of the sequence
   int32_t rows = 0;
   int32_t range = 0;           // Plan::ranges [range, range + ranges), sorted by tag
   int32_t ranges = 0;
+  int32_t first_head = 0;      // of the group; groups of more than 64 heads take several items
 };
 
 struct Plan {
@@ -62,7 +63,10 @@ struct HeadMap {
   int n_kv = 0;
   const uint16_t* kv_of_q = nullptr;  // [n_q], or null for the default
 
-  int kv_of(int q) const { return kv_of_q ? kv_of_q[q] : q / (n_q / n_kv); }
+  // A product, not q / (n_q / n_kv): defined for every q < n_q, also before validate.
+  int kv_of(int q) const {
+    return kv_of_q ? kv_of_q[q] : static_cast<int>(int64_t{q} * n_kv / n_q);
+  }
 };
 
 enum class RotaryLayout : uint8_t { kNone, kAdjacent, kHalves };  // llama.cpp: NORM, NEOX
@@ -117,6 +121,10 @@ void plan_dense(const Call& call, Plan& plan);
 // build the plan with heed's planners.
 Status validate(const Plan& plan, const Call& call);
 
+class Workspace;
+// The same, and that `workspace` was reserved for what the plan needs.
+Status validate(const Plan& plan, const Call& call, const Workspace& workspace);
+
 // Scratch of a team, reusable for any number of calls; sized before, so run never allocates.
 class Workspace {
  public:
@@ -127,7 +135,11 @@ class Workspace {
 
   // Makes run(plan, call) possible. Errors: memory.
   Status reserve(const Plan& plan, const Call& call);
-  // The same from bounds: rows in a call, heads, sizes and slots of the longest list.
+  // The same from bounds, for every plan_dense of a call inside them: rows in a call, heads, sizes
+  // and slots of the longest list. Plans with larger items need the form above, as
+  // validate(plan, call, workspace) tells.
+  Status reserve(int rows, const HeadMap& heads, int dk, int dv, int64_t slots, int tags = 1);
+  // The same with the default head map.
   Status reserve(int rows, int heads, int kv_heads, int dk, int dv, int64_t slots, int tags = 1);
 
   size_t bytes() const;  // reserved; partial results become resident as plans need them
@@ -149,7 +161,7 @@ struct RunCounters {
 // Runs the plan, for which `workspace` was reserved. Every member of the team (members <= the
 // workspace's threads) calls it with the same arguments; it synchronises inside, neither allocates
 // nor fails. Calls on one workspace need a barrier of the caller's between them. Rows that see
-// nothing give 0 and lse = -inf; rows that no item covers are not written. A score or a visible
+// nothing give 0 and lse = -inf (with a sink: 0 and the sink's logit); rows that no item covers are not written. A score or a visible
 // value that is NaN or infinite makes its row NaN or infinite; an infinite or NaN *value* also
 // reaches the rows that read its page under a mask (their weight 0 times it).
 void run(const Plan& plan, const Call& call, Workspace& workspace, int member, int members);
@@ -157,7 +169,8 @@ void run(const Plan& plan, const Call& call, Workspace& workspace, int member, i
 RunCounters counters(const Workspace& workspace);  // of the last run
 
 // Log-sum-exp combination of parts, in order: out [T, H, dv] = sum_i w_i parts[i], w = softmax(lse).
-// Parts with lse = -inf do not contribute; all -inf gives 0 and -inf.
+// Parts with lse = -inf do not contribute; all -inf gives 0 and -inf. The last stride of part_out and
+// out must be 1.
 void combine(View<const float, 4> part_out, View<const float, 3> part_lse, View<float, 3> out,
              View<float, 2> lse);
 

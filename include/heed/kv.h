@@ -130,12 +130,13 @@ class Store {
   // of the next page looks its handle up.
   const void* k_page(PageId page) const;
   const void* v_page(PageId page) const;  // equals k_page when V aliases K
-  int layer_class(int layer) const;       // size class index of a layer's pages
+  // Whether `page` is in use and laid out as the pages of `layer` are; for any number.
+  bool holds(PageId page, int layer) const;
 
   // A side array of one list. When absent it is made neutral: positions filled in, every live bit
   // set, the rest 0; slots appended later start the same way. Element type: int32 positions, uint64
   // live masks (per page), float bias and mass, uint8 class. Valid until the next change of the
-  // sequence; null while the list is empty. Position, live and bias are shown in the ListView.
+  // sequence; null when the list has never held a page. Position, live and bias are shown in the ListView.
   Result<void*> side_array(SeqId seq, int layer, int kv_head, SideArray kind);
 
   StoreBytes bytes() const;

@@ -58,11 +58,11 @@ void ItemRun::begin(const Item& item) {
   seq_ = &call_.seqs[item.seq];
   list_ = &seq_->lists[item.kv_head];
   n_heads_ = 0;
-  int in_group = 0;
-  for (int h = 0; h < call_.heads.n_q; ++h) {
+  int bit = -item.first_head;
+  for (int h = 0; h < call_.heads.n_q && bit < kItemHeads; ++h) {
     if (call_.heads.kv_of(h) != item.kv_head) continue;
-    if ((item.head_mask >> in_group) & 1) heads_[n_heads_++] = static_cast<uint16_t>(h);
-    if (++in_group == 64) break;
+    if (bit >= 0 && ((item.head_mask >> bit) & 1)) heads_[n_heads_++] = static_cast<uint16_t>(h);
+    ++bit;
   }
   rows_ = item.rows * n_heads_;
   latest_first_ = 0;

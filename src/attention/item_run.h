@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "attention/segments.h"
+#include "attention/tiling.h"
 #include "attention/workspace.h"
 #include "heed/attention.h"
 #include "kernels/kernels.h"
@@ -50,7 +51,7 @@ class ItemRun {
   const Item* item_ = nullptr;
   const SeqRows* seq_ = nullptr;
   const ListView* list_ = nullptr;
-  uint16_t heads_[64] = {};
+  uint16_t heads_[kItemHeads] = {};
   int n_heads_ = 0;
   int rows_ = 0;
   int packed_rot_ = -1;       // which rotation the packed queries carry

@@ -51,31 +51,36 @@ Range block_range(const Call& call, const SeqRows& seq, const ListView& list, in
   return range;
 }
 
+// `item` for all heads of its group.
+void add_items(Item item, int group, const Range& range, Plan& plan) {
+  for (int h = 0; h < group; h += kItemHeads) {
+    const int heads = std::min(kItemHeads, group - h);
+    item.first_head = h;
+    item.head_mask = ~uint64_t{0} >> (kItemHeads - heads);
+    item.range = static_cast<int32_t>(plan.ranges.size());
+    item.ranges = range.len > 0 ? 1 : 0;
+    if (range.len > 0) plan.ranges.push_back(range);
+    plan.items.push_back(item);
+  }
+}
+
 }  // namespace
 
 void plan_dense(const Call& call, Plan& plan) {
   for (size_t s = 0; s < call.seqs.size(); ++s) {
     const SeqRows& seq = call.seqs[s];
-    int group = 1;
-    for (int g = 0; g < call.heads.n_kv; ++g) group = std::max(group, group_size(call.heads, g));
-    const int tokens = tile_tokens(group, call.dk, call.dv);
+    const int tokens = tile_tokens(largest_group(call.heads), call.dk, call.dv);
     // The last blocks see most keys: they go first, so that the threads finish together.
     for (int32_t end = seq.rows; end > 0;) {
       const int32_t begin = block_begin(seq, end, tokens);
       for (int g = 0; g < call.heads.n_kv; ++g) {
-        const int heads = group_size(call.heads, g);
-        if (heads == 0) continue;
-        const Range range = block_range(call, seq, seq.lists[g], begin, end);
         Item item;
         item.seq = static_cast<int32_t>(s);
         item.kv_head = g;
-        item.head_mask = heads >= 64 ? ~uint64_t{0} : (uint64_t{1} << heads) - 1;
         item.row = begin;
         item.rows = end - begin;
-        item.range = static_cast<int32_t>(plan.ranges.size());
-        item.ranges = range.len > 0 ? 1 : 0;
-        if (range.len > 0) plan.ranges.push_back(range);
-        plan.items.push_back(item);
+        const Range range = block_range(call, seq, seq.lists[g], begin, end);
+        add_items(item, group_size(call.heads, g), range, plan);
       }
       end = begin;
     }

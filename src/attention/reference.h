@@ -142,7 +142,8 @@ inline auto plan_reads(const Plan& plan, const Call& call) {
     for (const Item& item : plan.items) {
       if (item.seq != s || item.kv_head != g || row < item.row || row >= item.row + item.rows)
         continue;
-      if (!((item.head_mask >> in_group) & 1)) continue;
+      const int bit = in_group - item.first_head;
+      if (bit < 0 || bit >= 64 || !((item.head_mask >> bit) & 1)) continue;
       for (int r = item.range; r < item.range + item.ranges; ++r) {
         const Range& range = plan.ranges[r];
         const int entries = range.source == 0 ? range.len * kPageTokens : range.len;

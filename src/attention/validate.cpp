@@ -1,8 +1,12 @@
 // Everything that run relies on, checked in the order of Call and Plan.
 #include <algorithm>
 #include <cmath>
+#include <limits>
+#include <new>
+#include <stdexcept>
 #include <vector>
 
+#include "attention/tiling.h"
 #include "attention/visible.h"
 #include "base/text.h"
 #include "heed/attention.h"
@@ -11,6 +15,16 @@ namespace heed {
 namespace {
 
 constexpr Code kBad = Code::kInvalidArgument;
+constexpr int64_t kMaxRows = std::numeric_limits<int32_t>::max();
+// Positions are below 2^31; queries that precede every key may lie as far below 0. Sums and
+// differences of two such numbers stay exact.
+constexpr int64_t kFarthest = int64_t{1} << 31;
+
+Status check_position(int64_t pos0, size_t seq, const char* what) {
+  if (pos0 >= -kFarthest && pos0 <= kFarthest) return {};
+  return error(Code::kOutOfRange, "attention: sequence ", seq, ": first position ", pos0, " of ",
+               what, " is not within 2^31 of 0");
+}
 
 Status check_heads(const Call& call, const LayerShape& layer) {
   const HeadMap& heads = call.heads;
@@ -29,12 +43,6 @@ Status check_heads(const Call& call, const LayerShape& layer) {
     if (heads.kv_of_q[h] >= heads.n_kv) {
       return error(Code::kOutOfRange, "attention: head map sends query head ", h, " to KV head ",
                    heads.kv_of_q[h], " of ", heads.n_kv);
-    }
-  }
-  for (int g = 0; g < heads.n_kv; ++g) {
-    if (group_size(heads, g) > 64) {
-      return error(Code::kUnsupported, "attention: KV head ", g, " serves ", group_size(heads, g),
-                   " query heads; at most 64 fit one group mask");
     }
   }
   return {};
@@ -80,6 +88,9 @@ Status check_view(const char* name, const View<T, R>& view, const std::array<int
 
 Status check_arrays(const Call& call) {
   const int64_t rows = call.q.shape[0], heads = call.heads.n_q, tags = call.tags;
+  if (rows < 0 || rows > kMaxRows) {
+    return error(Code::kOutOfRange, "attention: ", rows, " query rows; use 0 to ", kMaxRows);
+  }
   HEED_TRY((check_view<const float, 3>("q", call.q, {rows, heads, call.dk}, true)));
   if (tags < 1 || tags > 256) {
     return error(Code::kOutOfRange, "attention: ", tags, " tags; use 1 to 256");
@@ -94,10 +105,18 @@ Status check_arrays(const Call& call) {
   return check_view<float, 3>("part_lse", call.part_lse, {tags, rows, heads}, false);
 }
 
-Status check_list(const ListView& list, size_t seq, int kv_head) {
+Status check_list(const Call& call, const ListView& list, size_t seq, int kv_head) {
   if (list.len < 0 || (list.len > 0 && list.pages == nullptr)) {
     return error(kBad, "attention: sequence ", seq, ", KV head ", kv_head, ": ", list.len,
                  " slots without pages");
+  }
+  HEED_TRY(check_position(list.pos0, seq, "a list"));
+  for (int64_t p = 0; p < pages_for(list.len); ++p) {
+    if (!call.store->holds(list.pages[p], call.layer)) {
+      return error(kBad, "attention: sequence ", seq, ", KV head ", kv_head, ": page ", p,
+                   " of the list has handle ", list.pages[p],
+                   ", which is no page of the store's layer ", call.layer);
+    }
   }
   for (int32_t i = 1; list.pos != nullptr && i < list.len; ++i) {
     if (list.pos[i] < list.pos[i - 1]) {
@@ -116,8 +135,9 @@ Status check_sequences(const Call& call) {
       return error(Code::kOutOfRange, "attention: sequence ", s, " has rows [", seq.first, ", ",
                    int64_t{seq.first} + seq.rows, ") of ", call.q.shape[0]);
     }
+    HEED_TRY(check_position(seq.pos0, s, "its rows"));
     if (seq.lists == nullptr) return error(kBad, "attention: sequence ", s, " has no lists");
-    for (int g = 0; g < call.heads.n_kv; ++g) HEED_TRY(check_list(seq.lists[g], s, g));
+    for (int g = 0; g < call.heads.n_kv; ++g) HEED_TRY(check_list(call, seq.lists[g], s, g));
   }
   return {};
 }
@@ -158,9 +178,11 @@ Status check_item(const Call& call, const Plan& plan, const Item& item, size_t i
                  call.heads.n_kv);
   }
   const int group = group_size(call.heads, item.kv_head);
-  if (item.head_mask == 0 || (group < 64 && item.head_mask >> group != 0)) {
-    return error(kBad, "item ", i, ": head mask ", item.head_mask, " for a group of ", group,
-                 " query heads");
+  const int64_t rest = int64_t{group} - item.first_head;
+  if (item.first_head < 0 || rest < 1 || item.head_mask == 0 ||
+      (rest < kItemHeads && item.head_mask >> rest != 0)) {
+    return error(kBad, "item ", i, ": head mask ", item.head_mask, " from head ", item.first_head,
+                 " for a group of ", group, " query heads");
   }
   const int32_t rows = call.seqs[static_cast<size_t>(item.seq)].rows;
   if (item.row < 0 || item.rows < 1 || int64_t{item.row} + item.rows > rows) {
@@ -232,10 +254,11 @@ Status check_coverage(const Call& call, const Plan& plan) {
   std::vector<uint8_t> written(static_cast<size_t>(call.q.shape[0] * call.heads.n_q), 0);
   for (size_t i = 0; i < plan.items.size(); ++i) {
     const Item& item = plan.items[i];
-    int in_group = 0;
+    int bit = -item.first_head;
     for (int h = 0; h < call.heads.n_q; ++h) {
       if (call.heads.kv_of(h) != item.kv_head) continue;
-      if (!((item.head_mask >> in_group++) & 1)) continue;
+      const int at = bit++;
+      if (at < 0 || at >= kItemHeads || !((item.head_mask >> at) & 1)) continue;
       for (int t = 0; t < item.rows; ++t) {
         const int64_t row = call.seqs[static_cast<size_t>(item.seq)].first + item.row + t;
         uint8_t& seen = written[static_cast<size_t>(row * call.heads.n_q + h)];
@@ -268,7 +291,13 @@ Status validate(const Plan& plan, const Call& call) {
       tag = range.tag;
     }
   }
-  return check_coverage(call, plan);
+  try {
+    return check_coverage(call, plan);
+  } catch (const std::bad_alloc&) {
+  } catch (const std::length_error&) {
+  }
+  return error(Code::kResourceExhausted, "attention: no memory to check the coverage of ",
+               call.q.shape[0], " rows of ", call.heads.n_q, " heads; use smaller chunks");
 }
 
 }  // namespace heed

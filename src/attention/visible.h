@@ -49,4 +49,10 @@ inline int group_size(const HeadMap& heads, int kv_head) {
   return n;
 }
 
+inline int largest_group(const HeadMap& heads) {
+  int largest = 1;
+  for (int g = 0; g < heads.n_kv; ++g) largest = std::max(largest, group_size(heads, g));
+  return largest;
+}
+
 }  // namespace heed

@@ -1,13 +1,13 @@
 #include "attention/workspace.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
 #include <limits>
 #include <new>
 
 #include "attention/segments.h"
 #include "attention/tiling.h"
+#include "attention/visible.h"
 #include "base/checked.h"
 
 namespace heed {
@@ -39,7 +39,7 @@ class Cutter {
 // 64-byte aligned memory, or null.
 Block allocate(size_t bytes) {
   const size_t size = std::max<size_t>(align_64(bytes), 64);
-  return Block(static_cast<uint8_t*>(std::aligned_alloc(64, size)));
+  return Block(static_cast<uint8_t*>(::operator new(size, std::align_val_t{64}, std::nothrow)));
 }
 
 size_t cut_scratch(const ScratchSizes& sizes, uint8_t* block, Scratch& out) {
@@ -122,7 +122,7 @@ void clear(State state, int rows, int dv) {
               0.0f);
 }
 
-void FreeDeleter::operator()(void* p) const { std::free(p); }
+void FreeDeleter::operator()(void* p) const { ::operator delete(p, std::align_val_t{64}); }
 
 size_t ScratchSizes::bytes() const {
   Scratch unused;
@@ -162,15 +162,24 @@ Status Workspace::reserve(const Plan& plan, const Call& call) {
 
 Status Workspace::reserve(int rows, int heads, int kv_heads, int dk, int dv, int64_t slots,
                           int tags) {
-  if (rows < 1 || heads < 1 || kv_heads < 1 || heads % kv_heads != 0 || slots < 0 || tags < 1 ||
-      dk < 2 || dk > kMaxHeadSize || dv < 2 || dv > kMaxHeadSize) {
+  if (heads < 1 || kv_heads < 1 || heads % kv_heads != 0) {
+    return error(Code::kInvalidArgument, "attention scratch for ", heads, " heads on ", kv_heads,
+                 ": they do not divide; give a head map");
+  }
+  return reserve(rows, HeadMap{heads, kv_heads, nullptr}, dk, dv, slots, tags);
+}
+
+Status Workspace::reserve(int rows, const HeadMap& map, int dk, int dv, int64_t slots, int tags) {
+  const int heads = map.n_q;
+  if (rows < 1 || heads < 1 || map.n_kv < 1 || slots < 0 || tags < 1 || dk < 2 ||
+      dk > kMaxHeadSize || dv < 2 || dv > kMaxHeadSize) {
     return error(Code::kInvalidArgument, "attention scratch for ", rows, " rows, ", heads,
-                 " heads on ", kv_heads, ", sizes ", dk, "/", dv, ", ", slots, " slots, ", tags,
+                 " heads on ", map.n_kv, ", sizes ", dk, "/", dv, ", ", slots, " slots, ", tags,
                  " tags: a number is out of range");
   }
-  const int group = heads / kv_heads;
+  const int group = largest_group(map);
   const int tokens = tile_tokens(group, dk, dv);
-  const ScratchSizes sizes{std::min(rows, tokens) * group, dk, dv};
+  const ScratchSizes sizes{std::min(rows, tokens) * std::min(group, kItemHeads), dk, dv};
   // Only plans that prefers_splits accepts need partial results: few items, or few rows in each.
   const int64_t small = int64_t{kFewRows} * kEnoughSmallItems * impl_->threads;
   const int64_t large = int64_t{sizes.rows} * kEnoughItems * impl_->threads;
@@ -183,6 +192,15 @@ Status Workspace::reserve(int rows, int heads, int kv_heads, int dk, int dv, int
               checked_mul<int64_t>(parts, static_cast<int64_t>(state_floats(dv)),
                                    "attention partial results"));
   return grow(*impl_, sizes, static_cast<size_t>(floats));
+}
+
+Status validate(const Plan& plan, const Call& call, const Workspace& workspace) {
+  HEED_TRY(validate(plan, call));
+  const ScratchSizes needed = sizes_of(plan, call), &has = workspace.impl().sizes;
+  if (has.covers(needed) && !workspace.impl().blocks.empty()) return {};
+  return error(Code::kInvalidArgument, "attention: the workspace is reserved for items of ",
+               has.rows, " stacked rows and sizes ", has.dk, "/", has.dv, ", the plan has ",
+               needed.rows, " and ", needed.dk, "/", needed.dv, "; reserve(plan, call) first");
 }
 
 size_t Workspace::bytes() const {

@@ -58,6 +58,15 @@ class PagePool {
   // Returns empty arenas that only a reservation asked for.
   void trim(int size_class);
 
+  // For any number; everything else takes handles of pages in use.
+  bool in_use(PageId page) const {
+    if (page_class(page) >= classes()) return false;
+    const Class& c = classes_[page_class(page)];
+    const uint32_t i = page_index(page);
+    if ((i >> c.shift) >= c.arenas.size()) return false;
+    const Arena& a = c.arenas[i >> c.shift];
+    return a.memory != nullptr && (i & c.mask) < a.touched && a.headers[i & c.mask].refs > 0;
+  }
   uint32_t refs(PageId page) const { return header(page).refs; }
   uint32_t fill(PageId page) const { return header(page).word; }
   void set_fill(PageId page, uint32_t slots);

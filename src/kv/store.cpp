@@ -239,7 +239,11 @@ int64_t Store::next_position(SeqId seq) const {
 bool Store::has_sequence(SeqId seq) const { return impl_->find(seq) != nullptr; }
 const void* Store::k_page(PageId page) const { return impl_->pool.k_data(page); }
 const void* Store::v_page(PageId page) const { return impl_->pool.v_data(page); }
-int Store::layer_class(int layer) const { return impl_->layers[layer].size_class; }
+
+bool Store::holds(PageId page, int layer) const {
+  return layer >= 0 && layer < static_cast<int>(impl_->layers.size()) &&
+         kv::page_class(page) == impl_->layers[layer].size_class && impl_->pool.in_use(page);
+}
 
 Result<void*> Store::side_array(SeqId seq, int layer, int kv_head, SideArray kind) {
   HEED_ASSIGN(kv::Sequence * s, impl_->find_or_error(seq));
