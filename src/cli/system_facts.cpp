@@ -77,31 +77,6 @@ double read_cpu_quota() {
   return least;
 }
 
-uint64_t read_memory_limit(uint64_t total) {
-  uint64_t least = 0;
-  for (const std::string& folder : group_folders("memory")) {
-    for (const char* file : {"/memory.max", "/memory.high", "/memory.limit_in_bytes"}) {
-      const uint64_t limit = number(first_line(folder + file));
-      if (limit == 0 || limit >= total) continue;
-      least = least == 0 ? limit : std::min(least, limit);
-    }
-  }
-  return least;
-}
-
-uint64_t meminfo(const std::string& key) {
-  std::ifstream in("/proc/meminfo");
-  std::string name;
-  uint64_t value = 0;
-  for (std::string line; std::getline(in, line);) {
-    std::istringstream words(line);
-    if (words >> name >> value && name == key + ":") {
-      return line.find("kB") == std::string::npos ? value : value * 1024;
-    }
-  }
-  return 0;
-}
-
 // The word in brackets of "always [madvise] never".
 std::string chosen(const std::string& line) {
   const size_t open = line.find('['), close = line.find(']');
@@ -138,11 +113,12 @@ SystemFacts read_system_facts() {
   f.cpu_quota = read_cpu_quota();
   f.smt = first_line("/sys/devices/system/cpu/smt/active") == "1";
   f.governor = first_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor");
-  f.memory_total = meminfo("MemTotal");
-  f.memory_available = available_memory();
-  f.memory_limit = read_memory_limit(f.memory_total);
+  f.memory_total = meminfo("MemTotal").value_or(0);
+  f.memory_available = available_memory().value_or(0);
+  const uint64_t limit = memory_limit().value_or(0);
+  f.memory_limit = limit < f.memory_total ? limit : 0;  // version 1 writes "none" as a huge number
   f.huge_pages = chosen(first_line("/sys/kernel/mm/transparent_hugepage/enabled"));
-  f.huge_reserved = meminfo("HugePages_Total") * meminfo("Hugepagesize");
+  f.huge_reserved = meminfo("HugePages_Total").value_or(0) * meminfo("Hugepagesize").value_or(0);
   std::array<double, 1> load{};
   if (getloadavg(load.data(), 1) == 1) f.load = load[0];
   const CpuTime time = read_cpu_time();

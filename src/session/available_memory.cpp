@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <fstream>
-#include <optional>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -18,16 +18,6 @@ std::optional<uint64_t> file_number(const std::string& path) {
   const auto [end, fault] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (fault != std::errc() || end != text.data() + text.size()) return {};  // "max": no limit
   return value;
-}
-
-uint64_t meminfo_available() {
-  std::ifstream in("/proc/meminfo");
-  std::string name, unit;
-  uint64_t kib = 0;
-  for (std::string line; in >> name >> kib && std::getline(in, line);) {
-    if (name == "MemAvailable:") return kib * 1024;
-  }
-  return 0;
 }
 
 // A group's memory.stat line, such as "inactive_file 4096".
@@ -71,10 +61,36 @@ std::vector<std::string> group_folders(const std::string& controller, const std:
 
 }  // namespace
 
-uint64_t available_memory() {
-  uint64_t left = meminfo_available();
+std::optional<uint64_t> meminfo(const std::string& key) {
+  std::ifstream in("/proc/meminfo");
+  std::string name, unit;
+  uint64_t value = 0;
+  for (std::string line; std::getline(in, line);) {
+    std::istringstream words(line);
+    if (!(words >> name >> value) || name != key + ":") continue;
+    return words >> unit && unit == "kB" ? value * 1024 : value;
+  }
+  return {};
+}
+
+std::optional<uint64_t> memory_limit() {
+  std::optional<uint64_t> least;
+  const auto take = [&least](std::optional<uint64_t> bytes) {
+    if (bytes && (!least || *bytes < *least)) least = bytes;
+  };
+  for (const std::string& folder : group_folders("", "/sys/fs/cgroup")) {
+    for (const char* file : {"/memory.max", "/memory.high"}) take(file_number(folder + file));
+  }
+  for (const std::string& folder : group_folders("memory", "/sys/fs/cgroup/memory")) {
+    take(file_number(folder + "/memory.limit_in_bytes"));
+  }
+  return least;
+}
+
+std::optional<uint64_t> available_memory() {
+  std::optional<uint64_t> left = meminfo("MemAvailable");
   const auto take = [&left](std::optional<uint64_t> bytes) {
-    if (bytes) left = left == 0 ? *bytes : std::min(left, *bytes);
+    if (bytes) left = left ? std::min(*left, *bytes) : bytes;
   };
   for (const std::string& folder : group_folders("", "/sys/fs/cgroup")) {
     take(group_left(folder, "/memory.max", "/memory.current", "inactive_file"));

@@ -2,11 +2,17 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
+#include <string>
 
 namespace heed {
 
 // Bytes: what the kernel calls available, or what is left below the tightest control group (v1 or
-// v2), whichever is less. 0 when the system tells neither.
-uint64_t available_memory();
+// v2), whichever is less. 0: nothing is left. Nothing when the system tells neither.
+std::optional<uint64_t> available_memory();
+// The tightest limit of this process's control groups, when one is set.
+std::optional<uint64_t> memory_limit();
+// A number of /proc/meminfo ("MemTotal"); sizes in bytes. Nothing when there is no such line.
+std::optional<uint64_t> meminfo(const std::string& key);
 
 }  // namespace heed

@@ -1,6 +1,8 @@
 // What a run would take, before any weight is loaded.
 #include <algorithm>
+#include <limits>
 #include <memory>
+#include <set>
 
 #include "base/guard.h"
 #include "base/text.h"
@@ -68,12 +70,13 @@ Result<Costs> costs_of(const GgufFile& file, const Hyperparameters& hyper,
   costs.page_row = lists_of(hyper) * page_bytes(hyper, engine, isa);
   // A full chunk that asks for its last row's logits, and the decode graph, are held together.
   const int rows = static_cast<int>(std::clamp<int64_t>(tokens, 1, engine.chunk));
-  for (const int graph_rows : {rows, 1}) {
+  // An exact multiple of the chunk has no tail; any other prompt also keeps the graph of its tail,
+  // with memory of its own up to 64 rows.
+  for (const int graph_rows : std::set<int>{rows, std::min(rows, 64), 1}) {
     const GraphShape shape{.rows = graph_rows, .outputs = 1, .output = StepOutput::kLogits};
     std::vector<LayerOp> ops(static_cast<size_t>(hyper.layers));
     HEED_ASSIGN(auto graph, StepGraph::build(hyper, *weights, ops.data(), shape));
     costs.compute += StepGraph::measure(*graph, model.threads);
-    if (rows == 1) break;
   }
   HEED_ASSIGN(const uint64_t scratch, workspace_bytes(hyper, rows, model.threads, isa, tokens));
   costs.compute += scratch + static_cast<uint64_t>(hyper.vocab) * sizeof(float);
@@ -85,8 +88,13 @@ Result<Costs> costs_of(const GgufFile& file, const Hyperparameters& hyper,
 Result<MemoryPlan> predict_memory(const std::string& path, const ModelOptions& model_options,
                                   const EngineOptions& engine, int64_t tokens) {
   if (tokens < 0) return error(Code::kInvalidArgument, "a run of ", tokens, " tokens");
-  if (engine.chunk < 1)
-    return error(Code::kOutOfRange, "chunk is ", engine.chunk, ", must be >= 1");
+  if (engine.chunk < 1 || engine.chunk > 8192) {
+    return error(Code::kOutOfRange, "chunk is ", engine.chunk, ", must be 1 to 8192");
+  }
+  if (engine.context < 0 || engine.context > limits::kContext) {
+    return error(Code::kOutOfRange, "the context is ", engine.context, ", must be 0 to ",
+                 limits::kContext);
+  }
   route_library_logs();
   return guarded("planning memory", [&]() -> Result<MemoryPlan> {
     ModelOptions model = model_options;
@@ -100,7 +108,8 @@ Result<MemoryPlan> predict_memory(const std::string& path, const ModelOptions& m
     plan.compute = costs.compute;
     plan.kv = kv_bytes(costs, tokens);
     plan.peak = plan.weights + plan.compute + plan.kv + costs.fixed;
-    plan.available = available_memory();
+    // Unknown is no reason to refuse: the store then grows until the system says no.
+    plan.available = available_memory().value_or(std::numeric_limits<uint64_t>::max());
     const uint64_t context =
         static_cast<uint64_t>(engine.context > 0 ? engine.context : hyper->context);
     const uint64_t base = plan.peak - plan.kv + kArenaSlack;
