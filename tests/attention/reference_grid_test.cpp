@@ -40,6 +40,15 @@ void check(const DenseSpec& spec, Isa isa) {
 
 constexpr Format kFormats[] = {Format::kF32, Format::kF16, Format::kBf16};
 
+// A mask word holds 64 heads: one word exactly, one head more, and a third word with a tail.
+TEST(ReferenceGrid, groups_around_and_beyond_a_mask_word) {
+  for (Isa isa : tested_isas()) {
+    for (int heads : {63, 64, 65, 130}) {
+      check({.n_q = 2 * heads, .n_kv = 2, .dk = 32, .dv = 16, .history = 70, .rows = 5}, isa);
+    }
+  }
+}
+
 TEST(ReferenceGrid, sizes_and_groups) {
   const int sizes[][2] = {{64, 64}, {2, 6}, {30, 34}, {80, 72}, {128, 128}, {64, 192}, {256, 18}};
   const int groups[][2] = {{1, 1}, {6, 1}, {9, 3}, {14, 2}};

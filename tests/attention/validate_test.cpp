@@ -90,15 +90,6 @@ TEST(Validate, tags_of_an_item_are_sorted) {
   EXPECT_TRUE(validate(plan, c.call).is_ok());
 }
 
-TEST(Validate, a_group_of_more_than_64_heads_is_refused_by_name) {
-  DenseCase c({.n_q = 65, .n_kv = 1, .dk = 2, .dv = 2, .history = 1, .rows = 1}, Isa::kScalar);
-  Plan plan;
-  plan_dense(c.call, plan);
-  const Status status = validate(plan, c.call);
-  EXPECT_EQ(status.code(), Code::kUnsupported);
-  EXPECT_NE(status.message().find("65"), std::string::npos);
-}
-
 TEST(Workspace, reserve_refuses_bounds_that_make_no_sense) {
   Workspace workspace(Isa::kScalar, 2);
   EXPECT_FALSE(workspace.reserve(0, 1, 1, 64, 64, 100).is_ok());
