@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -59,6 +60,8 @@ struct ModelInfo {
   int64_t trained_context = 0;
   std::vector<int> window;  // per layer, 0 = all
   bool has_chat_template = false;
+  Format default_k = Format::kBf16;  // pages that keep the model's logits (docs/numerics.md)
+  Format default_v = Format::kBf16;
   std::string linear;  // how products run: "ggml plain+repack", for reports
 };
 
@@ -130,8 +133,9 @@ class Sampler {
 // --- engine --------------------------------------------------------------------------------------
 
 struct EngineOptions {
-  Format k = Format::kBf16;
-  Format v = Format::kBf16;
+  // Page formats; absent: the model's own, ModelInfo::default_k and default_v. `options()` of an
+  // engine always has them.
+  std::optional<Format> k, v;
   int chunk = 512;              // prompt tokens a step
   int64_t context = 0;          // positions a sequence may reach; 0: the trained context
   bool beyond_context = false;  // let sequences run past the trained context (speed tests only)

@@ -64,7 +64,7 @@ Status check_memory(const MemoryPlan& plan, int64_t tokens, const std::string& p
   const std::string way_out =
       plan.longest_prompt > 0
           ? cat("the longest prompt that fits has ", plan.longest_prompt,
-                " tokens; shorten it, or store less with -ctk bf16 -ctv bf16")
+                " tokens; shorten it, or free memory")
           : "not even an empty prompt fits; take a smaller model or free memory";
   return error(Code::kResourceExhausted, path, ": ", tokens, " tokens would take ",
                bytes_text(plan.peak), " (weights ", bytes_text(plan.weights), ", keys and values ",

@@ -42,12 +42,10 @@ void bind_engine(CLI::App& app, RunOptions& o) {
   add(app, "-t,--threads", o.threads, "Threads; 0: the cores this process may use")
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();
-  add(app, "--cache-type-k", o.k_type, "Format of keys (-ctk)")
-      ->check(one_of({"f32", "f16", "bf16"}))
-      ->capture_default_str();
+  add(app, "--cache-type-k", o.k_type, "Format of keys (-ctk); default: the model's, see docs/numerics.md")
+      ->check(one_of({"f32", "f16", "bf16"}));
   add(app, "--cache-type-v", o.v_type, "Format of values (-ctv)")
-      ->check(one_of({"f32", "f16", "bf16"}))
-      ->capture_default_str();
+      ->check(one_of({"f32", "f16", "bf16"}));
   add(app, "--flash-attn", o.flash,
       "Accepted for llama.cpp's sake (-fa): attention is always fused")
       ->check(one_of({"on", "off", "auto", "1", "0", "true", "false"}))
@@ -147,8 +145,12 @@ Status RunOptions::settle() {
   if (!expect.empty() && compare.empty()) {
     return Status(Code::kInvalidArgument, "--expect needs --compare llama.cpp");
   }
-  HEED_ASSIGN(engine.k, parse_format(k_type));
-  HEED_ASSIGN(engine.v, parse_format(v_type));
+  if (!k_type.empty()) {
+    HEED_ASSIGN(engine.k, parse_format(k_type));
+  }
+  if (!v_type.empty()) {
+    HEED_ASSIGN(engine.v, parse_format(v_type));
+  }
   engine.chunk = std::min(batch, ubatch);
   engine.context = context;
   sampler.seed = seed < 0 ? UINT32_MAX : static_cast<uint32_t>(seed);

@@ -20,7 +20,7 @@ struct RunOptions {
   PromptSource prompt;
   std::string system;
   std::string samplers;
-  std::string k_type = "bf16", v_type = "bf16";
+  std::string k_type, v_type;
   std::string flash = "on";
   std::string output = "text";
   std::string compare;

@@ -50,8 +50,8 @@ double EngineRun::decode_rate() const { return rate(generated - 1, decode_s); }
 EngineRun RunResult::run() const {
   EngineRun out;
   out.engine = "heed";
-  out.config = fmt::format("{}/{} KV, {} threads, chunks of {}", format_name(engine.k),
-                           format_name(engine.v), threads, engine.chunk);
+  out.config = fmt::format("{}/{} KV, {} threads, chunks of {}", format_name(*engine.k),
+                           format_name(*engine.v), threads, engine.chunk);
   out.text = generation.text;
   out.prompt_tokens = generation.prompt_tokens;
   out.generated = static_cast<int64_t>(generation.tokens.size());
@@ -81,7 +81,7 @@ void print_timings(const RunResult& r) {
         rate_text(own.decode_rate()));
   }
   row("KV", bytes_text(r.report.kv.live), "",
-      fmt::format("{}/{}, {} committed", format_name(r.engine.k), format_name(r.engine.v),
+      fmt::format("{}/{}, {} committed", format_name(*r.engine.k), format_name(*r.engine.v),
                   bytes_text(r.report.kv.committed)));
   row("memory peak", bytes_text(r.report.peak_resident), "", "");
   row("stopped", stop_reason_name(r.generation.stop), "", "");
@@ -147,8 +147,8 @@ nlohmann::ordered_json to_json(const RunResult& r) {
                                   {"attention_s", r.report.attention_s},
                                   {"append_s", r.report.append_s}}},
                                 {"kv",
-                                 {{"k_type", format_name(r.engine.k)},
-                                  {"v_type", format_name(r.engine.v)},
+                                 {{"k_type", format_name(*r.engine.k)},
+                                  {"v_type", format_name(*r.engine.v)},
                                   {"live_bytes", r.report.kv.live},
                                   {"committed_bytes", r.report.kv.committed}}},
                                 {"memory",

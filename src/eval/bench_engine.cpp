@@ -13,8 +13,8 @@ class HeedBenchEngine : public BenchEngine {
   const char* name() const override { return "heed"; }
 
   std::string config() const override {
-    return cat("linear ", engine_->model().info().linear, ", ", format_name(engine_->options().k),
-               "/", format_name(engine_->options().v), " KV, chunk ", engine_->options().chunk);
+    return cat("linear ", engine_->model().info().linear, ", ", format_name(*engine_->options().k),
+               "/", format_name(*engine_->options().v), " KV, chunk ", engine_->options().chunk);
   }
 
   Status clear() override {

@@ -81,8 +81,8 @@ KlReport describe_run(const KlOptions& options, const Model& model, const Engine
   report.text_sha256 = sha256_hex(options.text);
   report.context = options.context;
   report.linear = model.info().linear;
-  report.k_type = format_name(engine.k);
-  report.v_type = format_name(engine.v);
+  report.k_type = format_name(engine.k.value_or(model.info().default_k));
+  report.v_type = format_name(engine.v.value_or(model.info().default_v));
   report.threads = model.threads();
   report.weights_f32 = options.weights_f32;
   LlamaOptions llama;

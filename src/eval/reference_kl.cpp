@@ -43,8 +43,10 @@ Result<Keys> make_keys(const ReferenceKlJob& job, int threads) {
           revision, " isa ", isa_name(isa), " threads ", threads);
   Keys keys;
   if (job.heed) {
-    keys.heed = cat(common, " heed ", format_name(job.heed->k), " ", format_name(job.heed->v),
-                    " chunk ", job.heed->chunk);
+    // The default is a function of the file and the program, which are in the key.
+    const auto name = [](std::optional<Format> f) { return f ? format_name(*f) : "default"; };
+    keys.heed = cat(common, " heed ", name(job.heed->k), " ", name(job.heed->v), " chunk ",
+                    job.heed->chunk);
   }
   if (job.llama) keys.llama = cat(common, " llama.cpp ", describe(*job.llama));
   return keys;

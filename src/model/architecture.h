@@ -69,6 +69,8 @@ struct Architecture {
   // A model of this many layers scales scores by 1/sqrt(embedding length / heads) instead of
   // 1/sqrt(dk): Gemma 3 27B says so in its paper's configuration, not in the file. 0 = none.
   int wide_scale_layers;
+  // Keys with a large common part lose what tells them apart in bf16's 8 bits (docs/numerics.md).
+  Format keys = Format::kBf16;
 };
 
 // Errors: kUnsupported with the supported list.

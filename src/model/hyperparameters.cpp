@@ -218,6 +218,7 @@ ModelInfo model_info(const GgufFile& file, const Hyperparameters& hyper) {
   info.ff = hyper.layer[0].ff;
   info.vocab = hyper.vocab;
   info.trained_context = hyper.context;
+  info.default_k = hyper.arch->keys;
   for (const LayerHyper& layer : hyper.layer) info.window.push_back(layer.window);
   const GgufKey* chat = file.find("tokenizer.chat_template");
   info.has_chat_template = chat != nullptr && chat->type == GgufType::kString && !chat->is_array;

@@ -40,8 +40,8 @@ StoreDesc describe_store(const Hyperparameters& hyper, const EngineOptions& opti
     shape.kv_heads = layer.kv_heads;
     shape.dk = hyper.dk;
     shape.dv = hyper.dv;
-    shape.k = options.k;
-    shape.v = options.v;
+    shape.k = *options.k;
+    shape.v = *options.v;
     desc.layers.push_back(shape);
   }
   return desc;
@@ -63,9 +63,12 @@ Result<std::unique_ptr<Engine::Impl>> Engine::Impl::create(std::shared_ptr<Model
   auto impl = std::make_unique<Impl>();
   impl->model = std::move(model);
   impl->options = options;
+  const ModelInfo& info = impl->model->info();
+  impl->options.k = options.k.value_or(info.default_k);
+  impl->options.v = options.v.value_or(info.default_v);
   if (options.context == 0) impl->options.context = impl->model->info().trained_context;
   const Hyperparameters& hyper = impl->hyper();
-  HEED_ASSIGN(impl->store, Store::create(describe_store(hyper, options, isa)));
+  HEED_ASSIGN(impl->store, Store::create(describe_store(hyper, impl->options, isa)));
   const int threads = impl->model->threads();
   const ModelWeights& weights = *impl->model->impl().weights;
   const int max_rows = std::max(options.chunk, options.max_sequences);
