@@ -1,5 +1,6 @@
-// exp2 and tanh on vectors, with stated errors (tests/kernels/approx_test.cpp; every float in
-// tests/kernels/full/). No include guard: each ISA's unit includes this text in its own namespace.
+// exp2 and tanh on vectors, with stated errors (tests/kernels/approx_test.cpp samples both;
+// tests/kernels/full/ takes every float of exp2). No include guard: each ISA's unit includes this
+// text in its own namespace.
 
 namespace heed::kernels::HEED_ISA {
 namespace {
