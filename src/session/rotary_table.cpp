@@ -1,7 +1,8 @@
 #include "session/rotary_table.h"
 
 #include <cmath>
-#include <cstring>
+
+#include "attention/rotation.h"
 
 namespace heed {
 
@@ -18,36 +19,8 @@ void RotaryTable::reserve(int64_t rows) {
   if (sin_.size() < n) sin_.resize(n);
 }
 
-void RotaryTable::fill(std::span<const int32_t> positions) {
-  const size_t half = frequency_.size();
-  for (size_t t = 0; t < positions.size(); ++t) {
-    for (size_t i = 0; i < half; ++i) {
-      const double angle = positions[t] * frequency_[i];
-      cos_[t * half + i] = static_cast<float>(std::cos(angle));
-      sin_[t * half + i] = static_cast<float>(std::sin(angle));
-    }
-  }
-}
-
-void rotate_row(const Rotary& rotary, int64_t row, const float* in, float* out, int dk) {
-  const int half = rotary.n_rot / 2;
-  const float* c = rotary.cos + row * half;
-  const float* s = rotary.sin + row * half;
-  if (rotary.layout == RotaryLayout::kAdjacent) {
-    for (int i = 0; i < half; ++i) {
-      const float a = in[2 * i], b = in[2 * i + 1];
-      out[2 * i] = a * c[i] - b * s[i];
-      out[2 * i + 1] = a * s[i] + b * c[i];
-    }
-  } else {
-    for (int i = 0; i < half; ++i) {
-      const float a = in[i], b = in[i + half];
-      out[i] = a * c[i] - b * s[i];
-      out[i + half] = a * s[i] + b * c[i];
-    }
-  }
-  const int turned = 2 * half;
-  std::memcpy(out + turned, in + turned, static_cast<size_t>(dk - turned) * sizeof(float));
+void RotaryTable::fill(std::span<const int64_t> positions) {
+  rotary_table(frequency_, positions, cos_.data(), sin_.data());
 }
 
 }  // namespace heed

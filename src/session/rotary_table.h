@@ -18,7 +18,7 @@ class RotaryTable {
   // Room for `rows`; may throw bad_alloc.
   void reserve(int64_t rows);
   // Angles of these positions; within the reservation.
-  void fill(std::span<const int32_t> positions);
+  void fill(std::span<const int64_t> positions);
 
   Rotary view(RotaryLayout layout) const {
     return {.layout = frequency_.empty() ? RotaryLayout::kNone : layout,
@@ -31,8 +31,5 @@ class RotaryTable {
   std::vector<double> frequency_;  // [n_rot / 2] radians per position
   std::vector<float> cos_, sin_;   // [T, n_rot / 2]
 };
-
-// Turns the leading dims of one row in [dk] and copies the rest; `row` indexes the table.
-void rotate_row(const Rotary& rotary, int64_t row, const float* in, float* out, int dk);
 
 }  // namespace heed

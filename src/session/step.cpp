@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "attention/rotation.h"
 #include "base/text.h"
 
 namespace heed {
@@ -42,7 +43,7 @@ int largest_kv_row(const Hyperparameters& hyper) {
 
 Step::Step(const Hyperparameters& hyper, std::span<const float> rope_factors, Store& store, Isa isa,
            int threads, int max_rows)
-    : hyper_(hyper), store_(store), workspace_(isa, threads), threads_(threads) {
+    : hyper_(hyper), store_(store), isa_(isa), workspace_(isa, threads), threads_(threads) {
   for (int i = 0; i < hyper.layers; ++i) {
     ops.push_back({this, i});
     const LayerHyper& layer = hyper.layer[i];
@@ -84,7 +85,7 @@ Status Step::prepare(std::span<const SeqSpan> seqs) {
     const int64_t pos0 = store_.next_position(seqs[s].id);
     const auto n = static_cast<int32_t>(seqs[s].tokens.size());
     ids_.push_back(seqs[s].id);
-    for (int32_t t = 0; t < n; ++t) positions_.push_back(static_cast<int32_t>(pos0) + t);
+    for (int32_t t = 0; t < n; ++t) positions_.push_back(pos0 + t);
     for (int layer = 0; layer < hyper_.layers; ++layer) {
       SeqRows& rows = rows_[static_cast<size_t>(layer) * seqs.size() + s];
       rows.first = first;
@@ -126,15 +127,13 @@ Call Step::make_call(const AttendGroup& group, int layer) const {
   return call;
 }
 
-void Step::rotate_keys(const ggml_tensor* k, const Rotary& rotary, float* out, int64_t begin,
+void Step::rotate_keys(const ggml_tensor* k, Rotary rotary, float* out, int64_t begin,
                        int64_t end) const {
-  const View<const float, 3> in = rows_of(k);  // [T, kv_heads, dk]
-  const int64_t heads = in.shape[1];
-  for (int64_t t = begin; t < end; ++t) {
-    for (int64_t h = 0; h < heads; ++h) {
-      rotate_row(rotary, t, &in(t, h, 0), out + (t * heads + h) * hyper_.dk, hyper_.dk);
-    }
-  }
+  const View<const float, 3> in = slice(rows_of(k), begin, end - begin);  // [rows, kv_heads, dk]
+  rotary.cos += begin * (rotary.n_rot / 2);
+  rotary.sin += begin * (rotary.n_rot / 2);
+  rotate_rows(isa_, rotary, in,
+              View<float, 3>::contiguous(out + begin * in.shape[1] * hyper_.dk, in.shape));
 }
 
 void Step::append(ggml_tensor* node, int layer, int member, int members) {

@@ -69,12 +69,13 @@ struct Step {
 
  private:
   Call make_call(const AttendGroup& group, int layer) const;
-  void rotate_keys(const ggml_tensor* k, const Rotary& rotary, float* out, int64_t begin,
+  void rotate_keys(const ggml_tensor* k, Rotary rotary, float* out, int64_t begin,
                    int64_t end) const;
   void collect_tiles();
 
   const Hyperparameters& hyper_;
   Store& store_;
+  Isa isa_;
   Workspace workspace_;
   cpu::Barrier barrier_;
   int threads_;
@@ -82,7 +83,7 @@ struct Step {
   std::vector<AttendGroup> groups_;
   std::vector<int> group_of_;        // [layers]
   std::vector<RotaryTable> rotary_;  // by Hyperparameters::ropes
-  std::vector<int32_t> positions_;   // [T]
+  std::vector<int64_t> positions_;   // [T]
   std::vector<SeqId> ids_;           // [sequences]
   std::vector<SeqRows> rows_;        // [layers, sequences]
   std::vector<float> shared_keys_;   // [max rows, kv_heads, dk] rotated keys of a prompt chunk

@@ -5,37 +5,10 @@
 #include <string>
 
 #include "heed/cpu.h"
+#include "scoped_env.h"
 
 namespace heed {
 namespace {
-
-// Sets a variable for one test and puts the old value back.
-class Variable {
- public:
-  Variable(const char* name, const char* value) : name_(name) {
-    if (const char* old = std::getenv(name)) {
-      had_ = true;
-      old_ = old;
-    }
-    if (value != nullptr) {
-      setenv(name, value, 1);
-    } else {
-      unsetenv(name);
-    }
-  }
-  ~Variable() {
-    if (had_) {
-      setenv(name_, old_.c_str(), 1);
-    } else {
-      unsetenv(name_);
-    }
-  }
-
- private:
-  const char* name_;
-  bool had_ = false;
-  std::string old_;
-};
 
 TEST(Isa, every_name_parses_to_itself) {
   for (int i = 0; i < kIsaCount; ++i) {
@@ -62,7 +35,7 @@ TEST(Isa, support_is_cumulative_and_scalar_always_runs) {
 }
 
 TEST(Isa, default_is_the_best_supported_one) {
-  const Variable a("HEED_ISA", nullptr), b("HEED_FORCE_CPU_ISA", nullptr);
+  const ScopedEnv a("HEED_ISA", {}), b("HEED_FORCE_CPU_ISA", {});
   const Result<Isa> chosen = choose_isa();
   ASSERT_TRUE(chosen.is_ok());
   for (int i = static_cast<int>(*chosen) + 1; i < kIsaCount; ++i) {
@@ -72,10 +45,10 @@ TEST(Isa, default_is_the_best_supported_one) {
 
 TEST(Isa, either_variable_forces_and_refuses_what_cannot_run) {
   for (const char* name : {"HEED_ISA", "HEED_FORCE_CPU_ISA"}) {
-    const Variable clear("HEED_ISA", nullptr), clear_alias("HEED_FORCE_CPU_ISA", nullptr);
+    const ScopedEnv clear("HEED_ISA", {}), clear_alias("HEED_FORCE_CPU_ISA", {});
     for (int i = 0; i < kIsaCount; ++i) {
       const Isa isa = static_cast<Isa>(i);
-      const Variable force(name, isa_name(isa));
+      const ScopedEnv force(name, isa_name(isa));
       const Result<Isa> chosen = choose_isa();
       if (isa_supported(isa)) {
         ASSERT_TRUE(chosen.is_ok());
@@ -85,7 +58,7 @@ TEST(Isa, either_variable_forces_and_refuses_what_cannot_run) {
         EXPECT_NE(chosen.message().find(name), std::string::npos);
       }
     }
-    const Variable wrong(name, "sse9");
+    const ScopedEnv wrong(name, "sse9");
     EXPECT_EQ(choose_isa().code(), Code::kInvalidArgument);
   }
 }
