@@ -8,8 +8,8 @@
 // a tile of 96 rows reads a page from L2 once and not 16 times.
 //
 // Softmax is in base 2 (the packed query carries scale * log2(e)). A row is rescaled only when its
-// maximum grows; else the maximum costs one comparison per 64 scores. Sums are kept by lane and
-// added up once, at the end.
+// maximum grows by more than kHeadroom; else the maximum costs one comparison per 64 scores. Sums
+// are kept by lane and added up once, at the end.
 //
 // A row's instruction sequence is the same for every R, with and without mask: its bits depend on
 // its query and its pages only. A row whose mask is 0 is not touched at all.
@@ -21,6 +21,9 @@ namespace {
 constexpr float kMinusInf = -__builtin_inff();
 constexpr int kKeys = 64;
 constexpr int kKeyVectors = kKeys / kLanes;
+// The base m of the weights 2^(s - m) may lag behind the true maximum by this much: weights up to
+// 2^8 lose nothing in fp32 sums or bf16 products, and a row is rescaled about once per split.
+constexpr float kHeadroom = 8.0f;
 
 // Elements of one row of weights: uint32_t holds a pair of bf16.
 template <class Weight>
@@ -158,7 +161,9 @@ HEED_INLINE void softmax_row(const PageCall& call, int row, const float* scores,
 #pragma GCC unroll 8
     for (int j = 0; j < n; ++j) top[j] = max(top[j], top[j + n]);
   }
-  if (any_greater(top[0], set1(call.m[row]))) raise_maximum(call, row, reduce_max(top[0]));
+  if (any_greater(top[0], set1(call.m[row] + kHeadroom))) {
+    raise_maximum(call, row, reduce_max(top[0]));
+  }
   // Only -inf so far: the weights are 2^-inf = 0.
   const float m = call.m[row] == kMinusInf ? 0.0f : call.m[row];
   const VF base = set1(m);
