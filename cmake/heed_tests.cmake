@@ -60,6 +60,14 @@ if(HEED_TESTS AND Python3_Interpreter_FOUND)
   add_test(NAME rooms_only_look_upwards
     COMMAND "${Python3_EXECUTABLE}" "${PROJECT_SOURCE_DIR}/scripts/check_layers.py")
   set_tests_properties(rooms_only_look_upwards PROPERTIES LABELS quick TIMEOUT 60)
+  # tests/tree/*_test.py: what no C++ test reaches, the scripts and the installed tree.
+  file(GLOB script_tests CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/tests/tree/*_test.py")
+  foreach(script IN LISTS script_tests)
+    get_filename_component(name "${script}" NAME_WE)
+    add_test(NAME tree/${name} COMMAND "${Python3_EXECUTABLE}" "${script}")
+    set_tests_properties(tree/${name} PROPERTIES LABELS quick TIMEOUT 300 ENVIRONMENT
+      "HEED_BINARY_DIR=${PROJECT_BINARY_DIR};HEED_CXX=${CMAKE_CXX_COMPILER}")
+  endforeach()
 endif()
 
 # Sanitizers put symbols of their own into every object, so the check reads plain builds only.
