@@ -1,8 +1,8 @@
 // Attention over paged keys and values: plan (what each query tile reads) and run (read it).
 //
 // out[t, h] = sum_j softmax_j(score(q[t, h], k_j)) v_j over the slots that the plan and the mask
-// leave visible, score = softcap(scale * q.k) + alibi + bias. Dense is the plan with everything; run
-// does not know who made the plan. A row's bits depend only on its query, its plan and its key
+// leave visible, score = softcap(scale * q.k) + alibi + bias. Dense is the plan with everything;
+// run does not know who made the plan. A row's bits depend only on its query, its plan and its key
 // list: never on threads, on the batch or on how the prompt was cut (design 4, Determinism).
 #pragma once
 
@@ -38,14 +38,14 @@ struct Range {
 
 // One query tile and what it reads.
 struct Item {
-  int32_t seq = 0;             // index into Call::seqs
+  int32_t seq = 0;  // index into Call::seqs
   int32_t kv_head = 0;
-  uint64_t head_mask = 0;      // bit i: head first_head + i of this KV head's group takes part
-  int32_t row = 0;             // query rows [row, row + rows) of the sequence
+  uint64_t head_mask = 0;  // bit i: head first_head + i of this KV head's group takes part
+  int32_t row = 0;         // query rows [row, row + rows) of the sequence
   int32_t rows = 0;
-  int32_t range = 0;           // Plan::ranges [range, range + ranges), sorted by tag
+  int32_t range = 0;  // Plan::ranges [range, range + ranges), sorted by tag
   int32_t ranges = 0;
-  int32_t first_head = 0;      // of the group; groups of more than 64 heads take several items
+  int32_t first_head = 0;  // of the group; groups of more than 64 heads take several items
 };
 
 struct Plan {
@@ -74,14 +74,14 @@ enum class RotaryLayout : uint8_t { kNone, kAdjacent, kHalves };  // llama.cpp: 
 // cos and sin of the angles of each row's position. Attend turns q with it while packing.
 struct Rotary {
   RotaryLayout layout = RotaryLayout::kNone;
-  int n_rot = 0;                // leading dims that turn, even, <= dk
-  const float* cos = nullptr;   // [T, n_rot / 2]
+  int n_rot = 0;               // leading dims that turn, even, <= dk
+  const float* cos = nullptr;  // [T, n_rot / 2]
   const float* sin = nullptr;
 };
 
 // Rows of one sequence inside a call.
 struct SeqRows {
-  int32_t first = 0;                // its first row in q and out
+  int32_t first = 0;  // its first row in q and out
   int32_t rows = 0;
   int64_t pos0 = 0;                 // position of its first row; rows are contiguous, unless `pos`
   const int32_t* pos = nullptr;     // [rows]
@@ -95,17 +95,17 @@ struct Call {
   HeadMap heads;
   int dk = 0, dv = 0;
   float scale = 1.0f;
-  float softcap = 0.0f;                // score = softcap * tanh(scale * q.k / softcap); 0 = none
-  const float* alibi = nullptr;        // [H] slopes: + slope * (key position - query position)
-  const float* sinks = nullptr;        // [H] logits that join the softmax (of tag 0) without a value
+  float softcap = 0.0f;          // score = softcap * tanh(scale * q.k / softcap); 0 = none
+  const float* alibi = nullptr;  // [H] slopes: + slope * (key position - query position)
+  const float* sinks = nullptr;  // [H] logits that join the softmax (of tag 0) without a value
   MaskKind mask = MaskKind::kCausal;
-  int window = 0;                      // kWindow: keys in (p - window, p]
+  int window = 0;  // kWindow: keys in (p - window, p]
   Rotary rotary;
-  View<const float, 2> rot_deltas_cos; // [deltas, n_rot / 2]; entry 0 is unused
+  View<const float, 2> rot_deltas_cos;  // [deltas, n_rot / 2]; entry 0 is unused
   View<const float, 2> rot_deltas_sin;
-  View<const float, 3> q;              // [T, H, dk], last stride 1
-  View<float, 3> out;                  // [T, H, dv], last stride 1 (tag 0 when tags > 1)
-  View<float, 2> lse;                  // [T, H] natural log-sum-exp, or data null
+  View<const float, 3> q;  // [T, H, dk], last stride 1
+  View<float, 3> out;      // [T, H, dv], last stride 1 (tag 0 when tags > 1)
+  View<float, 2> lse;      // [T, H] natural log-sum-exp, or data null
   // Parts by tag, when tags > 1: out [tags, T, H, dv], lse [tags, T, H]; `out`/`lse` unused then.
   int tags = 1;
   View<float, 4> part_out;
@@ -154,23 +154,24 @@ class Workspace {
 
 // Work done, for reports and for tests that skipped work is not computed.
 struct RunCounters {
-  uint64_t tiles = 0;   // (query row, page) pairs whose scores were computed, rows with heads
-  uint64_t pages = 0;   // page reads (one per query tile)
+  uint64_t tiles = 0;  // (query row, page) pairs whose scores were computed, rows with heads
+  uint64_t pages = 0;  // page reads (one per query tile)
 };
 
 // Runs the plan, for which `workspace` was reserved. Every member of the team (members <= the
 // workspace's threads) calls it with the same arguments; it synchronises inside, neither allocates
 // nor fails. Calls on one workspace need a barrier of the caller's between them. Rows that see
-// nothing give 0 and lse = -inf (with a sink: 0 and the sink's logit); rows that no item covers are not written. A score or a visible
-// value that is NaN or infinite makes its row NaN or infinite; an infinite or NaN *value* also
-// reaches the rows that read its page under a mask (their weight 0 times it).
+// nothing give 0 and lse = -inf (with a sink: 0 and the sink's logit); rows that no item covers are
+// not written. A score or a visible value that is NaN or infinite makes its row NaN or infinite; an
+// infinite or NaN *value* also reaches the rows that read its page under a mask (their weight 0
+// times it).
 void run(const Plan& plan, const Call& call, Workspace& workspace, int member, int members);
 
 RunCounters counters(const Workspace& workspace);  // of the last run
 
-// Log-sum-exp combination of parts, in order: out [T, H, dv] = sum_i w_i parts[i], w = softmax(lse).
-// Parts with lse = -inf do not contribute; all -inf gives 0 and -inf. The last stride of part_out and
-// out must be 1.
+// Log-sum-exp combination of parts, in order: out [T, H, dv] = sum_i w_i parts[i], w =
+// softmax(lse). Parts with lse = -inf do not contribute; all -inf gives 0 and -inf. The last stride
+// of part_out and out must be 1.
 void combine(View<const float, 4> part_out, View<const float, 3> part_lse, View<float, 3> out,
              View<float, 2> lse);
 

@@ -44,12 +44,12 @@ struct StoreDesc {
 
 // What attend reads of one list. Valid until the next change of the sequence.
 struct ListView {
-  const PageId* pages = nullptr;  // [ceil(len / 64)]
-  int32_t len = 0;                // slots, rows appended in the open transaction included
-  int64_t pos0 = 0;               // slot i holds position pos0 + i, unless `pos`
-  const int32_t* pos = nullptr;   // [len] ascending positions, when not contiguous
-  const uint64_t* live = nullptr; // [pages] bit i = slot i of the page may be read; null = all
-  const float* bias = nullptr;    // [len] added to the scaled score; null = none
+  const PageId* pages = nullptr;   // [ceil(len / 64)]
+  int32_t len = 0;                 // slots, rows appended in the open transaction included
+  int64_t pos0 = 0;                // slot i holds position pos0 + i, unless `pos`
+  const int32_t* pos = nullptr;    // [len] ascending positions, when not contiguous
+  const uint64_t* live = nullptr;  // [pages] bit i = slot i of the page may be read; null = all
+  const float* bias = nullptr;     // [len] added to the scaled score; null = none
 };
 
 // Per-slot arrays that belong to a list, allocated when first asked for.
@@ -136,7 +136,8 @@ class Store {
   // A side array of one list. When absent it is made neutral: positions filled in, every live bit
   // set, the rest 0; slots appended later start the same way. Element type: int32 positions, uint64
   // live masks (per page), float bias and mass, uint8 class. Valid until the next change of the
-  // sequence; null when the list has never held a page. Position, live and bias are shown in the ListView.
+  // sequence; null when the list has never held a page. Position, live and bias are shown in the
+  // ListView.
   Result<void*> side_array(SeqId seq, int layer, int kv_head, SideArray kind);
 
   StoreBytes bytes() const;

@@ -47,8 +47,8 @@ class [[nodiscard]] Status {
 template <class T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : value_(std::move(value)) {}                 // NOLINT: implicit by design
-  Result(Status status) : status_(std::move(status)) {          // NOLINT: implicit by design
+  Result(T value) : value_(std::move(value)) {}         // NOLINT: implicit by design
+  Result(Status status) : status_(std::move(status)) {  // NOLINT: implicit by design
     if (status_.is_ok()) status_ = Status(Code::kInternal, "a Result was made from an ok Status");
   }
 
@@ -82,16 +82,17 @@ Status to_status(const Result<T>& r) {
 }  // namespace heed
 
 // Return the error of `expr` (a Status or Result) to the caller.
-#define HEED_TRY(expr)                                                              \
-  do {                                                                              \
+#define HEED_TRY(expr)                                                                            \
+  do {                                                                                            \
     if (auto heed_try_ = (expr); !heed_try_.is_ok()) return ::heed::detail::to_status(heed_try_); \
   } while (0)
 
 // `HEED_ASSIGN(auto x, f());` binds the value of a Result or returns its error.
 #define HEED_ASSIGN_CAT2(a, b) a##b
 #define HEED_ASSIGN_CAT(a, b) HEED_ASSIGN_CAT2(a, b)
-#define HEED_ASSIGN(decl, expr) HEED_ASSIGN_IMPL(HEED_ASSIGN_CAT(heed_result_, __LINE__), decl, expr)
-#define HEED_ASSIGN_IMPL(tmp, decl, expr)                        \
-  auto tmp = (expr);                                             \
-  if (!tmp.is_ok()) return ::heed::detail::to_status(tmp);       \
+#define HEED_ASSIGN(decl, expr) \
+  HEED_ASSIGN_IMPL(HEED_ASSIGN_CAT(heed_result_, __LINE__), decl, expr)
+#define HEED_ASSIGN_IMPL(tmp, decl, expr)                  \
+  auto tmp = (expr);                                       \
+  if (!tmp.is_ok()) return ::heed::detail::to_status(tmp); \
   decl = std::move(*tmp)

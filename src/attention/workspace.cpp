@@ -39,7 +39,7 @@ class Cutter {
 // 64-byte aligned memory, or null.
 Block allocate(size_t bytes) {
   const size_t size = std::max<size_t>(align_64(bytes), 64);
-  return Block(static_cast<uint8_t*>(::operator new(size, std::align_val_t{64}, std::nothrow)));
+  return Block(static_cast<uint8_t*>(::operator new (size, std::align_val_t{64}, std::nothrow)));
 }
 
 size_t cut_scratch(const ScratchSizes& sizes, uint8_t* block, Scratch& out) {
@@ -122,7 +122,7 @@ void clear(State state, int rows, int dv) {
               0.0f);
 }
 
-void FreeDeleter::operator()(void* p) const { ::operator delete(p, std::align_val_t{64}); }
+void FreeDeleter::operator()(void* p) const { ::operator delete (p, std::align_val_t{64}); }
 
 size_t ScratchSizes::bytes() const {
   Scratch unused;

@@ -1,5 +1,6 @@
 // Counter-based random numbers: element i of stream s is a pure function of (s, i), so tests and
-// tie-breaks do not depend on evaluation order or threads. (SplitMix64 finaliser, Steele et al. 2014.)
+// tie-breaks do not depend on evaluation order or threads. (SplitMix64 finaliser, Steele et al.
+// 2014.)
 #pragma once
 
 #include <cmath>
@@ -21,7 +22,8 @@ inline double random_uniform(uint64_t stream, uint64_t index) {
 
 // Uniform integer in [0, n), n > 0; bias below 2^-32 for n < 2^32.
 inline uint64_t random_below(uint64_t stream, uint64_t index, uint64_t n) {
-  return static_cast<uint64_t>((static_cast<unsigned __int128>(random_bits(stream, index)) * n) >> 64);
+  return static_cast<uint64_t>((static_cast<unsigned __int128>(random_bits(stream, index)) * n) >>
+                               64);
 }
 
 // Standard normal by Box-Muller on a pair of independent streams.

@@ -42,7 +42,8 @@ void bind_engine(CLI::App& app, RunOptions& o) {
   add(app, "-t,--threads", o.threads, "Threads; 0: the cores this process may use")
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();
-  add(app, "--cache-type-k", o.k_type, "Format of keys (-ctk); default: the model's, see docs/numerics.md")
+  add(app, "--cache-type-k", o.k_type,
+      "Format of keys (-ctk); default: the model's, see docs/numerics.md")
       ->check(one_of({"f32", "f16", "bf16"}));
   add(app, "--cache-type-v", o.v_type, "Format of values (-ctv)")
       ->check(one_of({"f32", "f16", "bf16"}));

@@ -7,8 +7,8 @@
 
 namespace heed::cpu {
 
-// Barrier with a generation count. Spins for a bounded time, then waits on the atomic (futex), so that an
-// oversubscribed machine makes progress. Works for threads of any origin, ggml's included.
+// Barrier with a generation count. Spins for a bounded time, then waits on the atomic (futex), so
+// that an oversubscribed machine makes progress. Works for threads of any origin, ggml's included.
 class Barrier {
  public:
   // Returns when `count` threads have called wait(count). count = 1 returns at once.

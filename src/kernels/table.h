@@ -24,8 +24,8 @@ struct FormatOps {
   void (*unpack_k)(const void* page, int slot, int n, float* rows, int64_t stride, int dk);
   void (*unpack_v)(const void* page, int slot, int n, float* rows, int64_t stride, int dv);
   // Copies single slots to slots 0..n-1 of a page of the same layout: slot i comes from
-  // pages[i], slot slots[i]. Slots behind n are zeroed: as values (also of K, by v_from_k) they meet
-  // weight 0, and 0 x NaN is NaN.
+  // pages[i], slot slots[i]. Slots behind n are zeroed: as values (also of K, by v_from_k) they
+  // meet weight 0, and 0 x NaN is NaN.
   void (*gather_k)(void* page, int n, const void* const* pages, const int32_t* slots, int dk);
   void (*gather_v)(void* page, int n, const void* const* pages, const int32_t* slots, int dv);
   // The V page of which the stored K page is the transpose: its first dv columns.

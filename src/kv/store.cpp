@@ -8,7 +8,6 @@
 namespace heed {
 namespace {
 
-
 Status check_shape(const LayerShape& shape, size_t layer) {
   if (shape.kv_heads < 1) {
     return error(Code::kOutOfRange, "layer ", layer, ": ", shape.kv_heads,

@@ -114,8 +114,7 @@ Status Store::begin_append(SeqId seq, int n) {
   const int64_t next = s->first_position + s->length;
   if (next + n - 1 > kv::kMaxPosition) {
     return error(Code::kOutOfRange, "sequence ", seq, ": position ", next, " + ", n,
-                 " tokens passes the last position ",
-                 kv::kMaxPosition);
+                 " tokens passes the last position ", kv::kMaxPosition);
   }
   try {
     AppendNeeds needs;
