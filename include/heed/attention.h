@@ -114,8 +114,9 @@ struct Call {
 };
 
 // Appends the items of dense attention of `call` (mask, heads, sequences) to plan. Query blocks are
-// anchored at absolute positions. Allocates only when plan's capacity is too small.
-void plan_dense(const Call& call, Plan& plan);
+// anchored at absolute positions. Allocates only when plan's capacity is too small; without memory
+// for that the plan stays as it was.
+Status plan_dense(const Call& call, Plan& plan);
 
 // Shapes, strides, list lengths, ranges, masks: everything run relies on. For callers that did not
 // build the plan with heed's planners.
@@ -133,7 +134,7 @@ class Workspace {
   Workspace(const Workspace&) = delete;
   Workspace& operator=(const Workspace&) = delete;
 
-  // Makes run(plan, call) possible. Errors: memory.
+  // Makes run(plan, call) possible. Errors: memory; what ran before still runs.
   Status reserve(const Plan& plan, const Call& call);
   // The same from bounds, for every plan_dense of a call inside them: rows in a call, heads, sizes
   // and slots of the longest list. Plans with larger items need the form above, as

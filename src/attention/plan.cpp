@@ -1,8 +1,10 @@
 // The dense plan: every query block reads every page that its mask lets it see.
 #include <algorithm>
+#include <new>
 
 #include "attention/tiling.h"
 #include "attention/visible.h"
+#include "base/guard.h"
 #include "heed/attention.h"
 
 namespace heed {
@@ -64,26 +66,39 @@ void add_items(Item item, int group, const Range& range, Plan& plan) {
   }
 }
 
+void add_sequence(const Call& call, int32_t s, int tokens, Plan& plan) {
+  const SeqRows& seq = call.seqs[s];
+  // The last blocks see most keys: they go first, so that the threads finish together.
+  for (int32_t end = seq.rows; end > 0;) {
+    const int32_t begin = block_begin(seq, end, tokens);
+    for (int g = 0; g < call.heads.n_kv; ++g) {
+      Item item;
+      item.seq = s;
+      item.kv_head = g;
+      item.row = begin;
+      item.rows = end - begin;
+      const Range range = block_range(call, seq, seq.lists[g], begin, end);
+      add_items(item, group_size(call.heads, g), range, plan);
+    }
+    end = begin;
+  }
+}
+
 }  // namespace
 
-void plan_dense(const Call& call, Plan& plan) {
-  for (size_t s = 0; s < call.seqs.size(); ++s) {
-    const SeqRows& seq = call.seqs[s];
-    const int tokens = tile_tokens(largest_group(call.heads), call.dk, call.dv);
-    // The last blocks see most keys: they go first, so that the threads finish together.
-    for (int32_t end = seq.rows; end > 0;) {
-      const int32_t begin = block_begin(seq, end, tokens);
-      for (int g = 0; g < call.heads.n_kv; ++g) {
-        Item item;
-        item.seq = static_cast<int32_t>(s);
-        item.kv_head = g;
-        item.row = begin;
-        item.rows = end - begin;
-        const Range range = block_range(call, seq, seq.lists[g], begin, end);
-        add_items(item, group_size(call.heads, g), range, plan);
-      }
-      end = begin;
+Status plan_dense(const Call& call, Plan& plan) {
+  const size_t items = plan.items.size(), ranges = plan.ranges.size();
+  const int tokens = tile_tokens(largest_group(call.heads), call.dk, call.dv);
+  try {
+    for (size_t s = 0; s < call.seqs.size(); ++s) {
+      add_sequence(call, static_cast<int32_t>(s), tokens, plan);
     }
+    return {};
+  } catch (const std::bad_alloc&) {
+    plan.items.resize(items);
+    plan.ranges.resize(ranges);
+    return exhausted("no memory for the attention plan of ", call.seqs.size(),
+                     " sequences; use smaller chunks");
   }
 }
 

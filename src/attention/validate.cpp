@@ -8,6 +8,7 @@
 
 #include "attention/tiling.h"
 #include "attention/visible.h"
+#include "base/guard.h"
 #include "base/text.h"
 #include "heed/attention.h"
 
@@ -296,8 +297,8 @@ Status validate(const Plan& plan, const Call& call) {
   } catch (const std::bad_alloc&) {
   } catch (const std::length_error&) {
   }
-  return error(Code::kResourceExhausted, "attention: no memory to check the coverage of ",
-               call.q.shape[0], " rows of ", call.heads.n_q, " heads; use smaller chunks");
+  return exhausted("attention: no memory to check the coverage of ", call.q.shape[0], " rows of ",
+                   call.heads.n_q, " heads; use smaller chunks");
 }
 
 }  // namespace heed

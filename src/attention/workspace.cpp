@@ -9,6 +9,7 @@
 #include "attention/tiling.h"
 #include "attention/visible.h"
 #include "base/checked.h"
+#include "base/guard.h"
 
 namespace heed {
 namespace {
@@ -107,9 +108,9 @@ Status grow(Workspace::Impl& impl, const ScratchSizes& wanted, size_t partials) 
     }
     return {};
   } catch (const std::bad_alloc&) {
-    return error(Code::kResourceExhausted, "no memory for attention scratch: ", impl.threads,
-                 " threads x ", wanted.bytes(), " bytes + ", partials * sizeof(float),
-                 " bytes of partial results; use fewer threads or smaller chunks");
+    return exhausted("no memory for attention scratch: ", impl.threads, " threads x ",
+                     wanted.bytes(), " bytes + ", partials * sizeof(float),
+                     " bytes of partial results; use fewer threads or smaller chunks");
   }
 }
 

@@ -11,14 +11,20 @@
 
 namespace heed {
 
-// Building a message needs memory too; the short one fits into std::string itself.
-inline Status shortage(const char* what) {
+// kResourceExhausted with `args` as its message, for code that handles std::bad_alloc: building a
+// message needs memory too. The short one fits into std::string itself.
+template <class... Args>
+Status exhausted(const Args&... args) {
   try {
-    return error(Code::kResourceExhausted, what,
-                 ": no memory; use a shorter context, a smaller chunk or fewer sequences");
+    return error(Code::kResourceExhausted, args...);
   } catch (const std::bad_alloc&) {
     return {Code::kResourceExhausted, "out of memory"};
   }
+}
+
+inline Status shortage(const char* what) {
+  return exhausted(what,
+                   ": no memory; use a shorter context, a smaller chunk or fewer sequences");
 }
 
 // The Status of the exception that is being handled; `what` is the call that it ended.

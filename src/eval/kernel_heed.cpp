@@ -84,7 +84,7 @@ Status HeedContender::step(SeqId seq, int64_t first, int64_t n) {
                                         {n, s.heads(), s.d});
   call.seqs = std::span<const SeqRows>(&seq_rows, 1);
   plan_.clear();
-  plan_dense(call, plan_);
+  HEED_TRY(plan_dense(call, plan_));
   team_.run([&](int member, int members) {
     store_->append(seq, 0, k, v, member, members);
     barrier_.wait(members);

@@ -2,7 +2,7 @@
 #include <limits>
 #include <new>
 
-#include "base/text.h"
+#include "base/guard.h"
 #include "kv/store_impl.h"
 
 namespace heed {
@@ -67,7 +67,7 @@ Result<std::unique_ptr<Store>> Store::create(const StoreDesc& desc,
     }
     return std::unique_ptr<Store>(new Store(std::move(impl)));
   } catch (const std::bad_alloc&) {
-    return Status(Code::kResourceExhausted, "no memory for the tables of a page store");
+    return exhausted("no memory for the tables of a page store");
   }
 }
 
@@ -157,7 +157,7 @@ Result<SeqId> Store::create_sequence(int64_t first_position) {
     for (size_t i = 0; i < s->lists.size(); ++i) impl_->refresh_view(*s, i, 0);
     return impl_->add_sequence(std::move(s), "creation");
   } catch (const std::bad_alloc&) {
-    return Status(Code::kResourceExhausted, "no memory for the lists of another sequence");
+    return exhausted("no memory for the lists of another sequence");
   }
 }
 
@@ -171,7 +171,7 @@ Result<SeqId> Store::fork(SeqId seq) {
     }
     return impl_->add_sequence(std::move(s), "fork");
   } catch (const std::bad_alloc&) {
-    return error(Code::kResourceExhausted, "no memory for the lists of a fork of sequence ", seq);
+    return exhausted("no memory for the lists of a fork of sequence ", seq);
   }
 }
 
@@ -267,8 +267,8 @@ Result<void*> Store::side_array(SeqId seq, int layer, int kv_head, SideArray kin
     impl_->committed += grown.bytes();
     list.side.adopt(std::move(grown), kind);
   } catch (const std::bad_alloc&) {
-    return error(Code::kResourceExhausted, "no memory for a side array of sequence ", seq,
-                 ", layer ", layer, ", KV head ", kv_head);
+    return exhausted("no memory for a side array of sequence ", seq, ", layer ", layer,
+                     ", KV head ", kv_head);
   }
   const int32_t len = s->views[index].len;
   if (kind == SideArray::kPosition) {

@@ -3,7 +3,7 @@
 #include <array>
 #include <new>
 
-#include "base/text.h"
+#include "base/guard.h"
 #include "kv/store_impl.h"
 
 namespace heed {
@@ -125,8 +125,7 @@ Status Store::begin_append(SeqId seq, int n) {
       impl_->extend(*s, i, needs.growth.empty() ? nullptr : &needs.growth[i], n);
     }
   } catch (const std::bad_alloc&) {  // only before the first change
-    return error(Code::kResourceExhausted, "append of sequence ", seq,
-                 ": no memory for longer page tables");
+    return exhausted("append of sequence ", seq, ": no memory for longer page tables");
   }
   s->pending = n;
   s->open = true;

@@ -102,7 +102,7 @@ Status Step::prepare(std::span<const SeqSpan> seqs) {
   for (AttendGroup& group : groups_) {
     const Call call = make_call(group, group.first_layer);
     group.plan.clear();
-    plan_dense(call, group.plan);
+    HEED_TRY(plan_dense(call, group.plan));
     HEED_TRY(workspace_.reserve(group.plan, call));
   }
   return Status::ok();

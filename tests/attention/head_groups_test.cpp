@@ -27,7 +27,7 @@ TEST(HeadGroups, bounds_with_a_head_map_cover_an_uneven_one) {
   DenseCase c(spec, Isa::kScalar);
   c.call.heads.kv_of_q = map;
   Plan plan;
-  plan_dense(c.call, plan);
+  EXPECT_TRUE(plan_dense(c.call, plan).is_ok());
   Workspace even(Isa::kScalar, 1), mapped(Isa::kScalar, 1);
   ASSERT_TRUE(even.reserve(1, 8, 4, 64, 64, 120).is_ok());
   ASSERT_TRUE(mapped.reserve(20, c.call.heads, 64, 64, 120).is_ok());

@@ -46,7 +46,7 @@ void add_mask(Plan& plan, Range& range, int rows, int pages, Random& random) {
 // Keeps the items of the dense plan and draws what they read.
 Plan random_plan(const Call& call, uint64_t seed) {
   Plan dense, plan;
-  plan_dense(call, dense);
+  EXPECT_TRUE(plan_dense(call, dense).is_ok());
   Random random(seed);
   for (Item item : dense.items) {
     const ListView& list = call.seqs[item.seq].lists[item.kv_head];
@@ -137,7 +137,7 @@ TEST(Plans, parts_by_tag_combine_to_the_attention_over_all_of_them) {
         .n_q = 4, .n_kv = 2, .dk = 32, .dv = 32, .history = 700, .rows = 9, .tags = 3};
     DenseCase c(spec, isa);
     Plan plan;
-    plan_dense(c.call, plan);
+    EXPECT_TRUE(plan_dense(c.call, plan).is_ok());
     Plan parts;
     for (Item item : plan.items) {
       const Range all = plan.ranges[item.range];
@@ -210,7 +210,7 @@ TEST(Plans, skipped_pages_are_not_computed) {
   for (Isa isa : tested_isas()) {
     DenseCase c({.n_q = 2, .n_kv = 1, .dk = 16, .dv = 16, .history = 64 * 40 - 1, .rows = 1}, isa);
     Plan plan;
-    plan_dense(c.call, plan);
+    EXPECT_TRUE(plan_dense(c.call, plan).is_ok());
     c.run_plan(plan, 2);
     EXPECT_EQ(c.last.pages, 40u);
     EXPECT_EQ(c.last.tiles, 80u);

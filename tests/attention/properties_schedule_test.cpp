@@ -77,7 +77,7 @@ void step(Store& store, const Shape& shape, std::vector<Script*>& scripts,
   call.lse = View<float, 2>::contiguous(lse.data(), {t, shape.heads});
   call.seqs = seqs;
   Plan plan;
-  plan_dense(call, plan);
+  EXPECT_TRUE(plan_dense(call, plan).is_ok());
   Workspace workspace(shape.isa, threads);
   ASSERT_TRUE(workspace.reserve(plan, call).is_ok());
   cpu::Team team(threads);

@@ -1,45 +1,13 @@
 // The n-th allocation fails, n = 1, 2, 3 ... until the operation succeeds: every failure is an
 // error that leaves the store as it was and usable (reliability requirement 23).
+#include "counting_heap.h"
+
 #include <cstdlib>
 #include <cstring>
 #include <functional>
-#include <new>
 
 #include "kv/arena_source.h"
 #include "store_model.h"
-
-namespace {
-
-// Counts down on every operator new of this thread while armed; at 0 that one throws.
-thread_local int allocations_left = -1;
-
-}  // namespace
-
-[[gnu::noinline]] void* operator new(size_t bytes) {
-  if (allocations_left > 0 && --allocations_left == 0) {
-    allocations_left = -1;
-    throw std::bad_alloc();
-  }
-  void* memory = std::malloc(bytes > 0 ? bytes : 1);
-  if (!memory) throw std::bad_alloc();
-  return memory;
-}
-[[gnu::noinline]] void* operator new(size_t bytes, const std::nothrow_t&) noexcept {
-  try {
-    return operator new(bytes);
-  } catch (const std::bad_alloc&) {
-    return nullptr;
-  }
-}
-[[gnu::noinline]] void* operator new[](size_t bytes) { return operator new(bytes); }
-[[gnu::noinline]] void* operator new[](size_t bytes, const std::nothrow_t& tag) noexcept {
-  return operator new(bytes, tag);
-}
-// Not inlined: the compiler would see free() on memory of operator new and warn.
-[[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
-[[gnu::noinline]] void operator delete(void* memory, size_t) noexcept { std::free(memory); }
-[[gnu::noinline]] void operator delete[](void* memory) noexcept { std::free(memory); }
-[[gnu::noinline]] void operator delete[](void* memory, size_t) noexcept { std::free(memory); }
 
 namespace heed::test {
 namespace {
@@ -47,12 +15,10 @@ namespace {
 // Tiny arenas (four pages or so) whose n-th request fails.
 class FailingArenas final : public kv::ArenaSource {
  public:
-  explicit FailingArenas(int* left, int64_t* mapped) : left_(left), mapped_(mapped) {}
+  // `left` requests succeed until one fails; below 0 none does.
+  FailingArenas(std::atomic<int64_t>* left, int64_t* mapped) : left_(left), mapped_(mapped) {}
   void* map(size_t bytes) override {
-    if (*left_ > 0 && --*left_ == 0) {
-      *left_ = -1;
-      return nullptr;
-    }
+    if (*left_ >= 0 && (*left_)-- == 0) return nullptr;
     void* memory = std::aligned_alloc(64, bytes);
     if (memory) std::memset(memory, 0, bytes);
     if (memory) *mapped_ += static_cast<int64_t>(bytes);
@@ -65,7 +31,7 @@ class FailingArenas final : public kv::ArenaSource {
   size_t arena_bytes() const override { return 16384; }
 
  private:
-  int* left_;
+  std::atomic<int64_t>* left_;
   int64_t* mapped_;
 };
 
@@ -94,20 +60,23 @@ class Faults : public ::testing::Test {
     store_->commit(seq);
   }
 
-  // Repeats `operation` with the 1st, 2nd ... allocation failing until it succeeds; says how many
-  // failures it saw.
-  int fail_each(int* counter, const std::function<Status()>& operation) {
+  // Repeats `operation` with the 1st, 2nd ... request of `counter` failing until it succeeds; says
+  // how many failures it saw. A lasting shortage of the heap fails all requests behind that too.
+  int fail_each(std::atomic<int64_t>* counter, const std::function<Status()>& operation,
+                bool lasting = false) {
     int failures = 0;
-    for (int n = 1; n < 1000; ++n) {
+    for (int n = 0; n < 1000; ++n) {
       const StoreBytes before = store_->bytes();
+      shortage_lasts = lasting;
       *counter = n;
       const Status status = operation();
-      const bool fired = *counter == -1;
+      const bool fired = *counter == (lasting ? 0 : -1);
       *counter = -1;
+      shortage_lasts = false;
       const Status sound = store_->check();
       EXPECT_TRUE(sound.is_ok()) << sound.message();
       if (status.is_ok()) {
-        EXPECT_FALSE(fired) << "allocation " << n << " failed unnoticed";
+        EXPECT_FALSE(fired && !lasting) << "request " << n << " failed unnoticed";
         return failures;
       }
       EXPECT_TRUE(fired) << status.message();
@@ -124,7 +93,7 @@ class Faults : public ::testing::Test {
     return failures;
   }
 
-  int arenas_left_ = -1;
+  std::atomic<int64_t> arenas_left_{-1};
   int64_t mapped_ = 0;
   std::unique_ptr<Store> store_;
   SeqId base_ = 0, other_ = 0;
@@ -157,6 +126,45 @@ TEST_F(Faults, side_array_survives_every_allocation) {
             1);
 }
 
+TEST_F(Faults, a_lasting_shortage_is_an_error_too) {
+  // Nothing is left for the message either.
+  const auto fork = [&] { return store_->fork(base_).status(); };
+  const auto create = [&] { return store_->create_sequence().status(); };
+  const auto bias = [&] { return store_->side_array(base_, 0, 0, SideArray::kBias).status(); };
+  EXPECT_GE(fail_each(&allocations_left, fork, true), 8);
+  EXPECT_GE(fail_each(&allocations_left, create, true), 3);
+  EXPECT_GE(fail_each(&allocations_left, bias, true), 1);
+  EXPECT_GE(
+      fail_each(&allocations_left, [&] { return store_->begin_append(other_, 700); }, true), 6);
+}
+
+TEST_F(Faults, what_a_step_calls_inside_its_graph_allocates_nothing) {
+  for (int n : {1, 40, 200}) {
+    ASSERT_TRUE(store_->begin_append(base_, n).is_ok());
+    std::vector<Rows> rows;
+    for (size_t l = 0; l < store_->desc().layers.size(); ++l) {
+      rows.push_back(make_rows(store_->desc().layers[l], static_cast<int>(l),
+                               std::vector<uint64_t>(n, 7), 0));
+    }
+    const int64_t before = allocations;
+    for (int members : {1, 3}) {
+      for (size_t l = 0; l < rows.size(); ++l) {
+        for (int m = 0; m < members; ++m) {
+          store_->append(base_, static_cast<int>(l), rows[l].k_view, rows[l].v_view, m, members);
+        }
+      }
+    }
+    store_->append_rows(base_, 0, 1, n - 1, 1, rows[0].k.data(), 16, rows[0].v.data(), 16);
+    store_->commit(base_);
+    EXPECT_EQ(allocations, before);
+    ASSERT_TRUE(store_->begin_append(base_, n).is_ok());
+    const int64_t open = allocations;
+    store_->abort(base_);
+    EXPECT_EQ(allocations, open);
+  }
+  EXPECT_GT(allocations, 10) << "nothing is counted";
+}
+
 TEST_F(Faults, truncate_into_shared_pages_survives_every_arena_failure) {
   // Wherever the arenas' borders lie, some fill makes the copies need a new one.
   const SeqId filler = *store_->create_sequence();
@@ -175,12 +183,12 @@ TEST_F(Faults, truncate_into_shared_pages_survives_every_arena_failure) {
 TEST_F(Faults, creating_a_store_survives_every_allocation) {
   const StoreDesc desc = store_->desc();
   const auto operation = [&]() -> Status {
-    int none = -1;
+    std::atomic<int64_t> none{-1};
     int64_t mapped = 0;
     return Store::create(desc, std::make_unique<FailingArenas>(&none, &mapped)).status();
   };
   int failures = 0;
-  for (int n = 2; n < 1000; ++n) {  // the first allocation is the test's own arena source
+  for (int n = 1; n < 1000; ++n) {  // the first allocation is the test's own arena source
     allocations_left = n;
     const Status status = operation();
     allocations_left = -1;

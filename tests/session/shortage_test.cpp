@@ -1,5 +1,7 @@
 // Shortages: whichever allocation or thread of a call fails, the call answers with a Status and
 // what it worked on stays whole.
+#include "counting_heap.h"
+
 #include <dlfcn.h>
 #include <gtest/gtest.h>
 #include <pthread.h>
@@ -7,48 +9,15 @@
 #include <atomic>
 #include <cerrno>
 #include <cstdlib>
-#include <new>
 
 #include "session_fixture.h"
 #include "tiny_gguf.h"
 
 namespace {
 
-std::atomic<int64_t> allocations_left{-1};  // -1: no limit
-std::atomic<int64_t> threads_left{-1};
-
-bool take_one(std::atomic<int64_t>& left) {
-  return left.load(std::memory_order_relaxed) < 0 || left.fetch_sub(1) != 0;
-}
-
-void* allocate(size_t bytes, size_t alignment) {
-  // Exactly one allocation fails; what handles the failure may allocate again.
-  if (!take_one(allocations_left)) throw std::bad_alloc();
-  const size_t size = (bytes + alignment - 1) / alignment * alignment;
-  void* p = alignment <= alignof(std::max_align_t) ? std::malloc(bytes == 0 ? 1 : bytes)
-                                                   : std::aligned_alloc(alignment, size);
-  if (p == nullptr) throw std::bad_alloc();
-  return p;
-}
+std::atomic<int64_t> threads_left{-1};  // until one is refused; -1: none is
 
 }  // namespace
-
-void* operator new(size_t bytes) { return allocate(bytes, 1); }
-void* operator new[](size_t bytes) { return allocate(bytes, 1); }
-void* operator new(size_t bytes, std::align_val_t a) {
-  return allocate(bytes, static_cast<size_t>(a));
-}
-void* operator new[](size_t bytes, std::align_val_t a) {
-  return allocate(bytes, static_cast<size_t>(a));
-}
-void operator delete(void* p) noexcept { std::free(p); }
-void operator delete[](void* p) noexcept { std::free(p); }
-void operator delete(void* p, size_t) noexcept { std::free(p); }
-void operator delete[](void* p, size_t) noexcept { std::free(p); }
-void operator delete(void* p, std::align_val_t) noexcept { std::free(p); }
-void operator delete[](void* p, std::align_val_t) noexcept { std::free(p); }
-void operator delete(void* p, size_t, std::align_val_t) noexcept { std::free(p); }
-void operator delete[](void* p, size_t, std::align_val_t) noexcept { std::free(p); }
 
 #if !defined(__SANITIZE_THREAD__) && !defined(__SANITIZE_ADDRESS__)
 #define HEED_TEST_THREAD_SHORTAGE 1
@@ -56,12 +25,15 @@ extern "C" int pthread_create(pthread_t* thread, const pthread_attr_t* attribute
                               void* (*body)(void*), void* argument) noexcept {
   using Create = int (*)(pthread_t*, const pthread_attr_t*, void* (*)(void*), void*);
   static const auto real = reinterpret_cast<Create>(dlsym(RTLD_NEXT, "pthread_create"));
-  return take_one(threads_left) ? real(thread, attributes, body, argument) : EAGAIN;
+  const bool refused = threads_left >= 0 && threads_left.fetch_sub(1) == 0;
+  return !refused ? real(thread, attributes, body, argument) : EAGAIN;
 }
 #endif
 
 namespace heed {
 namespace {
+
+using test::allocations_left;
 
 // Calls `call` with its n-th allocation failing, for n = 0, 1, ... (in growing steps behind 300)
 // until none failed. Returns how many calls did.

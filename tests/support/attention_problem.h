@@ -54,7 +54,7 @@ class AttentionProblem {
     make_queries();
     make_call();
     if (case_.plan == PlanKind::kDense) {
-      plan_dense(call_, plan_);
+      EXPECT_TRUE(plan_dense(call_, plan_).is_ok());
     } else {
       make_plan();
     }

@@ -68,7 +68,7 @@ class DenseCase {
   }
   std::vector<float> run_dense(int threads = 1, UnitKind units = UnitKind::kAuto) {
     Plan plan;
-    plan_dense(call, plan);
+    EXPECT_TRUE(plan_dense(call, plan).is_ok());
     return run_plan(plan, threads, units);
   }
 

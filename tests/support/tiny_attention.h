@@ -55,7 +55,7 @@ struct TinyAttention {
     call.lse = View<float, 2>::contiguous(lse.data(), {rows, 1});
     call.seqs = {&seq_rows, 1};
     Plan plan;
-    plan_dense(call, plan);
+    EXPECT_TRUE(plan_dense(call, plan).is_ok());
     if (!tile_masks.empty()) {
       plan.tile_masks = tile_masks;
       const int pages = (keys + kPageTokens - 1) / kPageTokens;
