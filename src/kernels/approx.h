@@ -1,5 +1,5 @@
-// exp2 and tanh on vectors, with stated errors (tests/kernels/approx_test.cpp samples both;
-// tests/kernels/full/ takes every float of exp2). No include guard: each ISA's unit includes this
+// exp2 and tanh on vectors, with stated errors (tests/kernels/approx_test.cpp samples them,
+// tests/kernels/full/ takes every float). No include guard: each ISA's unit includes this
 // text in its own namespace.
 
 namespace heed::kernels::HEED_ISA {
