@@ -1,0 +1,27 @@
+# `make install PREFIX=...`: the command, libheed with its headers, and what finds them. engine.h is
+# the face of heed_llm, which is linked into the command: its archive would need ggml's beside it.
+include(GNUInstallDirs)
+include(CMakePackageConfigHelpers)
+
+set_target_properties(heed_core PROPERTIES OUTPUT_NAME heed)
+install(TARGETS heed_core ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}")
+install(DIRECTORY "${PROJECT_SOURCE_DIR}/include/heed" DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}"
+  FILES_MATCHING PATTERN "*.h" PATTERN "engine.h" EXCLUDE)
+install(FILES "${PROJECT_SOURCE_DIR}/LICENSE" DESTINATION "${CMAKE_INSTALL_DATADIR}/licenses/heed")
+if(TARGET heed)
+  install(TARGETS heed RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}")
+endif()
+
+# Both are relocatable: they find the prefix from where they lie.
+file(RELATIVE_PATH pc_to_prefix "/${CMAKE_INSTALL_LIBDIR}/pkgconfig" "/")
+set(generated "${PROJECT_BINARY_DIR}/generated")
+configure_file("${PROJECT_SOURCE_DIR}/cmake/install/heed.pc.in" "${generated}/heed.pc" @ONLY)
+install(FILES "${generated}/heed.pc" DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig")
+set(package "${CMAKE_INSTALL_LIBDIR}/cmake/heed")
+configure_package_config_file("${PROJECT_SOURCE_DIR}/cmake/install/heedConfig.cmake.in"
+  "${generated}/heedConfig.cmake" INSTALL_DESTINATION "${package}"
+  PATH_VARS CMAKE_INSTALL_LIBDIR CMAKE_INSTALL_INCLUDEDIR)
+write_basic_package_version_file("${generated}/heedConfigVersion.cmake"
+  COMPATIBILITY SameMinorVersion)
+install(FILES "${generated}/heedConfig.cmake" "${generated}/heedConfigVersion.cmake"
+  DESTINATION "${package}")
