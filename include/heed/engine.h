@@ -217,7 +217,8 @@ struct MemoryPlan {
   uint64_t kv = 0;             // at `tokens`
   uint64_t compute = 0;        // graph buffers and workspace
   uint64_t peak = 0;           // the sum with the fixed part
-  uint64_t available = 0;      // memory this process may still take (cgroup included)
+  // Memory this process may still take (cgroup included); nothing when the system does not tell.
+  std::optional<uint64_t> available;
   int64_t longest_prompt = 0;  // tokens that fit in `available`, at most the context
 };
 Result<MemoryPlan> predict_memory(const std::string& path, const ModelOptions& model,

@@ -144,12 +144,22 @@ void find_memory(const Checkup& c, std::vector<std::string>& out) {
         "transparent huge pages are off: decoding over long texts misses the TLB; "
         "`echo madvise > /sys/kernel/mm/transparent_hugepage/enabled`");
   }
-  if (s.memory_available < (uint64_t{1} << 30)) {
-    out.push_back(cat("only ", bytes_text(s.memory_available), " of memory are available"));
+  if (!s.memory_available) {
+    out.push_back("how much memory is available is unknown: nothing is refused for lack of it");
+  } else if (*s.memory_available < (uint64_t{1} << 30)) {
+    out.push_back(cat("only ", bytes_text(*s.memory_available), " of memory are available"));
   }
   if (s.memory_limit > 0) {
     out.push_back(cat("a control group limits memory to ", bytes_text(s.memory_limit)));
   }
+}
+
+nlohmann::ordered_json known(const std::optional<uint64_t>& bytes) {
+  return bytes ? nlohmann::ordered_json(*bytes) : nlohmann::ordered_json();
+}
+
+std::string known_text(const std::optional<uint64_t>& bytes) {
+  return bytes ? bytes_text(*bytes) : "an unknown amount";
 }
 
 nlohmann::ordered_json to_json(const Checkup& c) {
@@ -162,8 +172,8 @@ nlohmann::ordered_json to_json(const Checkup& c) {
                   {"quota", s.cpu_quota},
                   {"smt", s.smt},
                   {"governor", s.governor}};
-  out["memory"] = {{"total_bytes", s.memory_total},
-                   {"available_bytes", s.memory_available},
+  out["memory"] = {{"total_bytes", known(s.memory_total)},
+                   {"available_bytes", known(s.memory_available)},
                    {"limit_bytes", s.memory_limit},
                    {"transparent_huge_pages", s.huge_pages},
                    {"huge_pages_reserved_bytes", s.huge_reserved}};
@@ -192,7 +202,7 @@ void print_text(const Checkup& c) {
              rate(m.fp32_gflops, "GFLOP/s"), rate(m.bf16_gflops, "GFLOP/s"),
              rate(m.int8_gops, "GOP/s"), m.threads);
   fmt::print("memory         {} available of {}{}, reading {:.1f} GB/s\n",
-             bytes_text(s.memory_available), bytes_text(s.memory_total),
+             known_text(s.memory_available), known_text(s.memory_total),
              s.memory_limit > 0 ? cat(", limit ", bytes_text(s.memory_limit)) : "", m.stream_gbps);
   fmt::print("huge pages     transparent: {}, reserved: {}\n",
              s.huge_pages.empty() ? "unknown" : s.huge_pages, bytes_text(s.huge_reserved));

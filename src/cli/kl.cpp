@@ -112,6 +112,7 @@ Result<eval::KlReport> KlVerb::measure(ProgressLine& line) {
   o_.progress = [&line](const std::string& what, double fraction) {
     line.show(fmt::format("{} {:3.0f} %", what, 100 * fraction));
   };
+  if (!quiet_) o_.say = [](const std::string& text) { note(text); };
   return eval::run_kl(o_);
 }
 

@@ -3,9 +3,9 @@
 
 #include <fmt/format.h>
 
-#include <chrono>
 #include <nlohmann/json.hpp>
 
+#include "base/clock.h"
 #include "cli/interrupt.h"
 #include "cli/parse.h"
 #include "cli/pull_line.h"
@@ -45,7 +45,7 @@ class PullVerb final : public Verb {
     options.cancel = &interrupt_token();
     options.progress = [&line](const PullProgress& p) { line.show(p); };
     set_last_words([] { return std::string("\nheed: interrupted; the same command continues\n"); });
-    const auto start = std::chrono::steady_clock::now();
+    const auto start = Clock::now();
     const Result<std::string> path = pull_model(name_, options);
     acknowledge_interrupt();
     if (path.code() == Code::kCancelled) {
@@ -53,8 +53,7 @@ class PullVerb final : public Verb {
       return interrupt_exit_code();
     }
     if (!path.is_ok()) return fail(path.status());
-    const double seconds =
-        std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    const double seconds = seconds_since(start);
     if (output_ == "json") {
       print_json({{"name", name_}, {"path", *path}, {"seconds", seconds}});
     } else {

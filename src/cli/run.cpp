@@ -5,23 +5,19 @@
 #include <atomic>
 #include <nlohmann/json.hpp>
 
+#include "base/clock.h"
 #include "base/text.h"
 #include "cli/interrupt.h"
 #include "cli/model_source.h"
 #include "cli/parse.h"
 #include "cli/run_compare.h"
+#include "cli/run_memory.h"
 #include "cli/run_options.h"
 #include "cli/run_report.h"
 #include "session/generate.h"
 
 namespace heed::cli {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 // How far the run is, for the last words of an interrupt: the watching thread reads it.
 struct Whereabouts {
@@ -51,24 +47,6 @@ int interrupted() {
 
 int fail_unless_interrupted(const Status& status) {
   return status.code() == Code::kCancelled ? interrupted() : fail(status);
-}
-
-// The tokens a prompt of this text can have at most: one a byte, and the template's own.
-int64_t most_tokens(const std::string& text, const std::string& system) {
-  constexpr int64_t kTemplateTokens = 256;
-  return static_cast<int64_t>(text.size() + system.size()) + kTemplateTokens;
-}
-
-Status check_memory(const MemoryPlan& plan, int64_t tokens, const std::string& path) {
-  if (plan.peak <= plan.available) return Status::ok();
-  const std::string way_out =
-      plan.longest_prompt > 0
-          ? cat("the longest prompt that fits has ", plan.longest_prompt,
-                " tokens; shorten it, or free memory")
-          : "not even an empty prompt fits; take a smaller model or free memory";
-  return error(Code::kResourceExhausted, path, ": ", tokens, " tokens would take ",
-               bytes_text(plan.peak), " (weights ", bytes_text(plan.weights), ", keys and values ",
-               bytes_text(plan.kv), "), available are ", bytes_text(plan.available), "; ", way_out);
 }
 
 class RunVerb final : public Verb {
@@ -119,26 +97,11 @@ Status RunVerb::prepare(const std::string& user) {
 }
 
 Status RunVerb::check_peak(const std::string& user) {
-  ModelOptions load;
-  load.threads = o_.threads;
-  const int64_t answer = std::max<int64_t>(o_.predict, 0);
-  int64_t tokens = std::min(o_.engine.context, most_tokens(user, o_.system) + answer);
-  MemoryPlan& plan = result_.plan;
-  HEED_ASSIGN(plan, predict_memory(path_, load, o_.engine, tokens));
-  if (plan.peak > plan.available && plan.longest_prompt > 0) {
-    // One token a byte is too much; the vocabulary gives the exact count.
-    HEED_ASSIGN(const int64_t count, count_prompt_tokens(path_, user, o_.system, o_.raw));
-    tokens = std::min(o_.engine.context, count + answer);
-    HEED_ASSIGN(plan, predict_memory(path_, load, o_.engine, tokens));
-  }
-  HEED_TRY(check_memory(plan, tokens, path_));
+  HEED_ASSIGN(result_.plan, plan_run(path_, user, o_));
+  const MemoryPlan& plan = result_.plan;
   // An answer without a limit ends with an error instead of the system's out-of-memory killer.
   const uint64_t fixed = plan.peak - std::min(plan.kv, plan.peak);
-  if (plan.available > fixed) o_.engine.max_kv_bytes = plan.available - fixed;
-  if (o_.verbose) {
-    note(cat("predicted peak ", bytes_text(plan.peak), " of ", bytes_text(plan.available),
-             " available, for at most ", tokens, " tokens"));
-  }
+  if (plan.available && *plan.available > fixed) o_.engine.max_kv_bytes = *plan.available - fixed;
   return Status::ok();
 }
 

@@ -3,20 +3,15 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 
+#include "base/clock.h"
 #include "base/utf8.h"
 #include "cli/interrupt.h"
+#include "cli/run_memory.h"
 #include "eval/llama_baseline.h"
 
 namespace heed::cli {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_between(Clock::time_point a, Clock::time_point b) {
-  return std::chrono::duration<double>(b - a).count();
-}
 
 Status answer(eval::LlamaBaseline& llama, const Model& model, Sampler& sampler,
               const RunOptions& options, EngineRun& out, Clock::time_point start) {
@@ -27,15 +22,15 @@ Status answer(eval::LlamaBaseline& llama, const Model& model, Sampler& sampler,
     HEED_ASSIGN(const std::span<const float> logits, llama.logits());
     const Token token = sampler.sample(logits);
     if (out.generated == 0) {
+      out.first_token_s = seconds_since(start);
       first = Clock::now();
-      out.first_token_s = seconds_between(start, first);
     }
     if (!options.ignore_eos && model.is_end(token)) break;
     ++out.generated;
     out.text += assembler.push(model.piece(token));
     if (out.generated < limit) HEED_TRY(llama.decode(token));
   }
-  out.decode_s = seconds_between(first, Clock::now());
+  out.decode_s = seconds_since(first);
   out.text += assembler.finish();
   return Status::ok();
 }
@@ -46,16 +41,8 @@ Result<EngineRun> run_llama(const Model& model, std::span<const Token> prompt,
                             const RunOptions& options, int threads, ProgressLine::Mode progress) {
   ProgressLine line(progress);
   line.show("llama.cpp on the same prompt");
-  eval::LlamaOptions llama_options;
-  llama_options.threads = threads;
-  llama_options.ubatch = options.engine.chunk;
-  llama_options.batch = std::max(llama_options.batch, llama_options.ubatch);
-  // What this run needs, not what the model could hold: llama.cpp commits its cache at once.
-  llama_options.context = options.engine.context;
-  if (options.predict >= 0) {
-    const int64_t needed = static_cast<int64_t>(prompt.size()) + options.predict + 1;
-    llama_options.context = std::min(llama_options.context, needed);
-  }
+  eval::LlamaOptions llama_options =
+      llama_for_run(options, static_cast<int64_t>(prompt.size()), threads);
   llama_options.cancel = &interrupt_token();
   HEED_ASSIGN(auto llama, eval::LlamaBaseline::load(model.info().path, llama_options));
   HEED_ASSIGN(auto sampler, Sampler::create(model, options.sampler));
@@ -67,7 +54,7 @@ Result<EngineRun> run_llama(const Model& model, std::span<const Token> prompt,
   out.prompt_tokens = static_cast<int64_t>(prompt.size());
   const Clock::time_point start = Clock::now();
   HEED_TRY(llama->prefill(prompt));
-  out.prompt_s = seconds_between(start, Clock::now());
+  out.prompt_s = seconds_since(start);
   HEED_TRY(answer(*llama, model, *sampler, options, out, start));
   out.kv_bytes = llama->kv_bytes();
   if (!options.expect.empty()) out.correct = out.text.find(options.expect) != std::string::npos;

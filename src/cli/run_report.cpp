@@ -26,6 +26,11 @@ std::string verdict(const std::optional<bool>& correct) {
   return !correct ? "-" : *correct ? "yes" : "no";
 }
 
+// null where the system does not tell.
+nlohmann::ordered_json known(const std::optional<uint64_t>& bytes) {
+  return bytes ? nlohmann::ordered_json(*bytes) : nlohmann::ordered_json();
+}
+
 nlohmann::ordered_json run_json(const EngineRun& r) {
   nlohmann::ordered_json out = {{"engine", r.engine},
                                 {"config", r.config},
@@ -153,7 +158,7 @@ nlohmann::ordered_json to_json(const RunResult& r) {
                                   {"committed_bytes", r.report.kv.committed}}},
                                 {"memory",
                                  {{"predicted_peak_bytes", r.plan.peak},
-                                  {"available_bytes", r.plan.available},
+                                  {"available_bytes", known(r.plan.available)},
                                   {"peak_resident_bytes", r.report.peak_resident}}},
                                 {"config",
                                  {{"linear", r.model.linear},

@@ -113,10 +113,10 @@ SystemFacts read_system_facts() {
   f.cpu_quota = read_cpu_quota();
   f.smt = first_line("/sys/devices/system/cpu/smt/active") == "1";
   f.governor = first_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor");
-  f.memory_total = meminfo("MemTotal").value_or(0);
-  f.memory_available = available_memory().value_or(0);
+  f.memory_total = meminfo("MemTotal");
+  f.memory_available = available_memory();
   const uint64_t limit = memory_limit().value_or(0);
-  f.memory_limit = limit < f.memory_total ? limit : 0;  // version 1 writes "none" as a huge number
+  f.memory_limit = !f.memory_total || limit < *f.memory_total ? limit : 0;  // version 1 writes "none" as a huge number
   f.huge_pages = chosen(first_line("/sys/kernel/mm/transparent_hugepage/enabled"));
   f.huge_reserved = meminfo("HugePages_Total").value_or(0) * meminfo("Hugepagesize").value_or(0);
   std::array<double, 1> load{};

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 namespace heed::cli {
@@ -12,9 +13,9 @@ struct SystemFacts {
   double cpu_quota = 0;  // cores' worth of time a control group grants; 0: no limit
   bool smt = false;      // two hardware threads a core are in use
   std::string governor;  // of frequency; empty where the system does not tell (virtual machines)
-  uint64_t memory_total = 0;      // of the machine
+  std::optional<uint64_t> memory_total;  // of the machine
   uint64_t memory_limit = 0;      // of the control group; 0: no limit
-  uint64_t memory_available = 0;  // that this process may still take under both
+  std::optional<uint64_t> memory_available;  // that this process may still take under both
   std::string huge_pages;      // transparent_hugepage: "always", "madvise", "never"; empty: unknown
   uint64_t huge_reserved = 0;  // explicit huge pages, bytes
   double load = 0;             // processes that wanted to run in the last minute, on average

@@ -76,17 +76,6 @@ void print_json(const nlohmann::ordered_json& value) {
   std::fflush(stdout);
 }
 
-std::string bytes_text(uint64_t bytes) {
-  const char* const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
-  auto value = static_cast<double>(bytes);
-  size_t unit = 0;
-  while (value >= 1024 && unit + 1 < std::size(units)) {
-    value /= 1024;
-    ++unit;
-  }
-  return unit == 0 ? fmt::format("{} B", bytes) : fmt::format("{:.1f} {}", value, units[unit]);
-}
-
 std::string seconds_text(double seconds) {
   if (seconds < 60) return fmt::format("{:.{}f} s", seconds, seconds < 10 ? 2 : 1);
   const auto whole = static_cast<int64_t>(seconds);
@@ -120,7 +109,8 @@ void ProgressLine::show(const std::string& text) {
 
 void ProgressLine::clear() {
   if (width_ == 0) return;
-  const std::string line = "\r" + std::string(width_, ' ') + "\r";
+  std::string line(width_ + 2, ' ');
+  line.front() = line.back() = '\r';
   std::fwrite(line.data(), 1, line.size(), stderr);
   std::fflush(stderr);
   width_ = 0;

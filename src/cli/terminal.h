@@ -8,6 +8,7 @@
 
 #include <nlohmann/json_fwd.hpp>
 
+#include "base/units.h"
 #include "heed/status.h"
 
 namespace heed::cli {
@@ -29,8 +30,7 @@ int usage_error(std::string_view verb, std::string_view message);
 // One JSON value and a newline on stdout; strings that are not UTF-8 are repaired.
 void print_json(const nlohmann::ordered_json& value);
 
-// "93.8 MiB", "2.1 s", "4m10s".
-std::string bytes_text(uint64_t bytes);
+// "2.1 s", "4m10s".
 std::string seconds_text(double seconds);
 
 // A line that is rewritten in place on a terminal; elsewhere, when forced, at most a line a second.

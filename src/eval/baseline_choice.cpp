@@ -4,11 +4,11 @@
 
 #include <algorithm>
 #include <charconv>
-#include <chrono>
 #include <limits>
 #include <sstream>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/text.h"
 
 namespace heed::eval {
@@ -22,12 +22,6 @@ struct Seconds {
   double prefill = 0, decode = 0;
 };
 
-using Clock = std::chrono::steady_clock;
-
-double since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
 // One prompt and a few tokens behind it; what a prompt leaves held is the depth of the decode.
 Result<Seconds> try_once(std::shared_ptr<LlamaModel> model, LlamaOptions options,
                          std::span<const Token> tokens) {
@@ -38,11 +32,11 @@ Result<Seconds> try_once(std::shared_ptr<LlamaModel> model, LlamaOptions options
   Seconds seconds;
   auto start = Clock::now();
   HEED_TRY(llama->prefill(tokens));
-  seconds.prefill = since(start);
+  seconds.prefill = seconds_since(start);
   HEED_TRY(llama->decode(tokens[0]));
   start = Clock::now();
   for (int i = 0; i < kDecodeTokens; ++i) HEED_TRY(llama->decode(tokens[0]));
-  seconds.decode = since(start) / kDecodeTokens;
+  seconds.decode = seconds_since(start) / kDecodeTokens;
   return seconds;
 }
 
@@ -81,25 +75,36 @@ Result<std::shared_ptr<LlamaModel>> LlamaModels::get(bool repack) {
   return model;
 }
 
-Result<BaselineChoice> choose_baseline(LlamaModels& models, int threads,
-                                       std::span<const Token> tokens, const CancelToken* cancel,
-                                       const std::function<void(const std::string&)>& say) {
-  std::vector<Trial> trials;
+std::vector<LlamaOptions> baseline_trials(int64_t tokens, int threads) {
+  std::vector<LlamaOptions> trials;
   for (const bool repack : {true, false}) {
     for (const bool flash : {true, false}) {
       for (const int ubatch : {512, 2048}) {
         // A prompt of one graph is the same work under the larger limit.
-        if (ubatch > 512 && tokens.size() <= 512) continue;
-        Trial trial;
-        trial.options.flash = flash;
-        trial.options.repack = repack;
-        trial.options.ubatch = ubatch;
-        trial.options.threads = threads;
-        trial.options.cancel = cancel;
-        HEED_TRY(run_trial(models, tokens, say, trial));
-        trials.push_back(std::move(trial));
+        if (ubatch > 512 && tokens <= 512) continue;
+        LlamaOptions options;
+        options.flash = flash;
+        options.repack = repack;
+        options.ubatch = ubatch;
+        options.threads = threads;
+        trials.push_back(options);
       }
     }
+  }
+  return trials;
+}
+
+Result<BaselineChoice> choose_baseline(LlamaModels& models, int threads,
+                                       std::span<const Token> tokens, const CancelToken* cancel,
+                                       const std::function<void(const std::string&)>& say) {
+  std::vector<Trial> trials;
+  for (const LlamaOptions& options :
+       baseline_trials(static_cast<int64_t>(tokens.size()), threads)) {
+    Trial trial;
+    trial.options = options;
+    trial.options.cancel = cancel;
+    HEED_TRY(run_trial(models, tokens, say, trial));
+    trials.push_back(std::move(trial));
   }
   // Second chances in either phase: near ties are told apart, and a trial that something disturbed
   // is not lost.

@@ -7,6 +7,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "eval/llama_baseline.h"
 
@@ -30,7 +31,13 @@ struct BaselineChoice {
   LlamaOptions prefill, decode;  // fastest at each; `context` is left for the test to set
 };
 
-// `tokens`: the prompt of the quick run; fewer than 2,048 cannot tell the ubatch sizes apart.
+// Tokens of the quick run's prompt: fewer cannot tell the ubatch sizes apart.
+inline constexpr int64_t kQuickTokens = 2048;
+
+// The configurations that are tried on a prompt of `tokens`.
+std::vector<LlamaOptions> baseline_trials(int64_t tokens, int threads);
+
+// `tokens`: the prompt of the quick run.
 Result<BaselineChoice> choose_baseline(LlamaModels& models, int threads,
                                        std::span<const Token> tokens, const CancelToken* cancel,
                                        const std::function<void(const std::string&)>& say);

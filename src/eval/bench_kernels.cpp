@@ -1,19 +1,19 @@
 #include "eval/bench_kernels.h"
 
 #include <algorithm>
-#include <chrono>
+#include <array>
 #include <fstream>
 
+#include "base/clock.h"
 #include "base/text.h"
 #include "eval/kernel_reference.h"
 #include "eval/machine.h"
+#include "eval/memory_check.h"
 #include "eval/statistics.h"
 #include "model/threads.h"
 
 namespace heed::eval {
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 constexpr int kQueryHeads = 8;
 constexpr int kRotation = 16;  // last-level caches that a decode case goes through
@@ -45,16 +45,55 @@ struct Timed {
   std::vector<double> seconds;  // a round
 };
 
+uint64_t rotate_bytes(const KernelShape& shape) {
+  return shape.decode ? kRotation * last_level_cache() : 0;
+}
+
+constexpr std::array kGgmlFormats{Format::kF16, Format::kF32};
+
+// The contenders of one shape exist at the same time.
+std::vector<MemoryNeed> needs_of(const KernelBenchOptions& options, const KernelShape& shape) {
+  const uint64_t rotate = rotate_bytes(shape);
+  MemoryNeed inputs{"inputs", sizeof(float) * (shape.query_floats() + 2 * shape.key_floats())};
+  MemoryNeed heed{"heed", 0}, ggml{"ggml", 0};
+  for (const Format format : options.formats) {
+    heed.bytes += heed_contender_bytes(shape, format, rotate);
+  }
+  for (const Format format : kGgmlFormats) {
+    if (options.ggml) ggml.bytes += ggml_contender_bytes(shape, format, rotate);
+  }
+  return {inputs, heed, ggml};
+}
+
+// The shapes run one after the other, so the largest decides.
+Status check_largest(const KernelBenchOptions& options) {
+  const auto shapes = list_shapes(options);
+  if (shapes.empty()) return Status::ok();
+  const KernelShape shape = *std::max_element(
+      shapes.begin(), shapes.end(), [&](const KernelShape& a, const KernelShape& b) {
+        return total_bytes(needs_of(options, a)) < total_bytes(needs_of(options, b));
+      });
+  KernelShape shorter = shape;
+  while (shorter.length > kPageTokens && !fits_in_memory(needs_of(options, shorter))) {
+    shorter.length = std::max<int64_t>(kPageTokens, shorter.length / 2);
+  }
+  const std::string way_out =
+      fits_in_memory(needs_of(options, shorter))
+          ? cat("--lengths ", shorter.length, " fits, or name fewer --formats")
+          : std::string("name fewer --formats, a smaller head size, or free memory");
+  return check_memory(shape.name(), needs_of(options, shape), way_out, options.say);
+}
+
 Result<std::vector<Timed>> make_contenders(const KernelBenchOptions& options,
                                            const KernelInputs& inputs, int threads) {
-  const uint64_t rotate = inputs.shape.decode ? kRotation * last_level_cache() : 0;
+  const uint64_t rotate = rotate_bytes(inputs.shape);
   std::vector<Timed> timed;
   for (const Format format : options.formats) {
     HEED_ASSIGN(auto heed, make_heed_contender(inputs, format, threads, rotate));
     timed.push_back({std::move(heed), format, true, {}});
   }
   if (!options.ggml) return timed;
-  for (const Format format : {Format::kF16, Format::kF32}) {
+  for (const Format format : kGgmlFormats) {
     HEED_ASSIGN(auto ggml, make_ggml_contender(inputs, format, threads, rotate));
     timed.push_back({std::move(ggml), format, false, {}});
   }
@@ -72,7 +111,7 @@ Status run_rounds(const KernelBenchOptions& options, const KernelShape& shape,
       Timed& one = timed[round % 2 == 0 ? i : timed.size() - 1 - i];
       const auto start = Clock::now();
       HEED_TRY(one.contender->round());
-      const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
+      const double seconds = seconds_since(start);
       one.contender->park();
       if (round >= 0) {
         one.seconds.push_back(seconds / static_cast<double>(one.contender->copies()));
@@ -170,8 +209,8 @@ Status check(const KernelBenchOptions& options) {
     return error(Code::kOutOfRange, "group of ", group, " query heads: 1 to 64");
   }
   for (const int64_t length : options.lengths) {
-    if (length >= 1 && length <= (int64_t{1} << 20)) continue;
-    return error(Code::kOutOfRange, "length ", length, ": 1 to 1048576");
+    if (length >= kPageTokens && length <= (int64_t{1} << 20)) continue;
+    return error(Code::kOutOfRange, "length ", length, ": ", kPageTokens, " (one page) to 1048576");
   }
   if (options.formats.empty() || options.head_sizes.empty() || options.groups.empty() ||
       options.lengths.empty()) {
@@ -208,6 +247,7 @@ std::vector<KernelShape> list_shapes(const KernelBenchOptions& options) {
 Result<KernelReport> bench_kernels(const KernelBenchOptions& options) {
   HEED_TRY(check(options));
   HEED_ASSIGN(const int threads, resolve_threads(options.threads));
+  HEED_TRY(check_largest(options));
   KernelReport report;
   HEED_ASSIGN(report.machine, describe_machine(threads));
   measure_roofs(report.machine);

@@ -1,12 +1,14 @@
 #include "eval/bench_model.h"
 
 #include <algorithm>
+#include <array>
 #include <memory>
 #include <utility>
 
 #include "base/text.h"
 #include "eval/attention_share.h"
 #include "eval/baseline_choice.h"
+#include "eval/bench_memory.h"
 #include "eval/machine.h"
 #include "eval/reference_kl.h"
 #include "eval/statistics.h"
@@ -15,7 +17,6 @@ namespace heed::eval {
 namespace {
 
 constexpr int64_t kMaxTokens = int64_t{1} << 24;  // of one test
-constexpr int64_t kQuickTokens = 2048;            // the prompt by which llama.cpp's best is chosen
 
 // What one test is compared with, and what it says beside the times.
 struct Peer {
@@ -35,7 +36,6 @@ class BenchRun {
   void say(const std::string& line) const {
     if (options_.say) options_.say(line);
   }
-  Status check_memory(int64_t end) const;
   Status open_heed(int64_t end);
   Status choose_peers();
   Status measure_kl();
@@ -53,27 +53,6 @@ class BenchRun {
   std::optional<double> heed_kl_;
   BenchReport report_;
 };
-
-int64_t last_position(const std::vector<BenchTest>& tests) {
-  int64_t end = 0;
-  for (const BenchTest& test : tests) end = std::max(end, test.end());
-  return end;
-}
-
-// Both contestants hold weights, keys and values and graphs; llama.cpp's share is close to heed's.
-Status BenchRun::check_memory(int64_t end) const {
-  ModelOptions load;
-  load.threads = options_.threads;
-  EngineOptions engine = options_.engine;
-  engine.context = end;
-  engine.beyond_context = true;
-  HEED_ASSIGN(const MemoryPlan plan, predict_memory(options_.model, load, engine, end));
-  const uint64_t peak = options_.compare_llama ? 2 * plan.peak : plan.peak;
-  if (peak <= plan.available) return Status::ok();
-  return error(Code::kResourceExhausted, "the tests reach ", end, " tokens and would take about ",
-               peak >> 20, " MiB, ", plan.available >> 20, " MiB are available: shorten -p and -d",
-               options_.compare_llama ? " or leave --compare out" : "");
-}
 
 Status BenchRun::open_heed(int64_t end) {
   ModelOptions load;
@@ -211,12 +190,16 @@ Result<BenchReport> BenchRun::run() {
   HEED_ASSIGN(info_, Model::inspect(options_.model));
   HEED_ASSIGN(const auto tests, list_tests(options_, info_.trained_context));
   const int64_t end = last_position(tests);
-  HEED_TRY(check_memory(end));
+  HEED_TRY(check_bench_memory(options_, tests));
   HEED_TRY(open_heed(end));
   HEED_ASSIGN(report_.machine, describe_machine(model_->threads()));
   measure_roofs(report_.machine);
   engines_[0]->park();
-  if (options_.compare_llama) HEED_TRY(choose_peers());
+  if (options_.compare_llama) {
+    HEED_TRY(choose_peers());
+    const std::array peers{prompt_peer_.options, generation_peer_.options};
+    HEED_TRY(check_test_memory(options_, tests, peers));
+  }
   HEED_TRY(measure_kl());
   HEED_TRY(run_tests(tests));
   return std::move(report_);

@@ -1,8 +1,8 @@
 #include "eval/bench_rounds.h"
 
 #include <algorithm>
-#include <chrono>
 
+#include "base/clock.h"
 #include "base/random.h"
 #include "base/text.h"
 #include "eval/statistics.h"
@@ -12,8 +12,6 @@ namespace {
 
 constexpr int64_t kWarmTokens = 512;       // a graph of the full chunk size
 constexpr uint64_t kTokenStream = 0x6265;  // any fixed stream
-
-using Clock = std::chrono::steady_clock;
 
 Status work(BenchEngine& engine, const BenchTest& test, std::span<const Token> tokens) {
   const auto part = tokens.subspan(static_cast<size_t>(test.depth), static_cast<size_t>(test.n));
@@ -41,7 +39,7 @@ Status time_once(BenchEngine& engine, const BenchTest& test, std::span<const Tok
                  EngineRounds& rounds) {
   const auto start = Clock::now();
   HEED_TRY(work(engine, test, tokens));
-  rounds.seconds.push_back(std::chrono::duration<double>(Clock::now() - start).count());
+  rounds.seconds.push_back(seconds_since(start));
   engine.park();
   const double attention = engine.take_attention_s();
   if (attention >= 0) rounds.attention_s.push_back(attention);

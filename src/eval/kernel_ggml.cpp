@@ -15,6 +15,11 @@
 namespace heed::eval {
 namespace {
 
+uint64_t cache_bytes(const KernelShape& shape, Format format) {
+  const uint64_t element = format == Format::kF32 ? sizeof(float) : sizeof(ggml_fp16_t);
+  return 2 * element * shape.key_floats();
+}
+
 struct Cache {
   ggml_tensor* k = nullptr;  // [G * d, length]
   ggml_tensor* v = nullptr;
@@ -158,8 +163,8 @@ Status GgmlContender::prepare(int threads, uint64_t rotate_bytes) {
   const KernelShape& s = inputs_.shape;
   const ggml_type type = format_ == Format::kF32 ? GGML_TYPE_F32 : GGML_TYPE_F16;
   const int64_t width = static_cast<int64_t>(s.kv_heads) * s.d;
-  kv_bytes_ = 2 * ggml_row_size(type, width) * static_cast<uint64_t>(s.length);
-  const int64_t copies = s.decode ? static_cast<int64_t>(rotate_bytes / kv_bytes_) + 1 : 1;
+  kv_bytes_ = cache_bytes(s, format_);
+  const int64_t copies = kernel_copies(s, kv_bytes_, rotate_bytes);
   const int64_t chunks = s.decode ? copies : (s.length + kKernelChunk - 1) / kKernelChunk;
   const auto nodes = static_cast<size_t>(16 * chunks + 16);
   context_ = ggml_init(
@@ -190,6 +195,19 @@ Status GgmlContender::prepare(int threads, uint64_t rotate_bytes) {
 }
 
 }  // namespace
+
+uint64_t ggml_contender_bytes(const KernelShape& shape, Format format, uint64_t rotate_bytes) {
+  const uint64_t cache = cache_bytes(shape, format);
+  const auto copies = static_cast<uint64_t>(kernel_copies(shape, cache, rotate_bytes));
+  uint64_t mask = 0;  // elements: each chunk's rows by the keys up to its end
+  for (int64_t at = 0; at < shape.queries(); at += kKernelChunk) {
+    const int64_t rows = std::min<int64_t>(kKernelChunk, shape.queries() - at);
+    mask += static_cast<uint64_t>(rows * (shape.decode ? shape.length : at + rows));
+  }
+  const uint64_t outputs = shape.decode ? copies : 1;
+  return copies * cache + sizeof(ggml_fp16_t) * mask +
+         sizeof(float) * ((1 + outputs) * shape.query_floats() + 2 * shape.key_floats());
+}
 
 Result<std::unique_ptr<KernelContender>> make_ggml_contender(const KernelInputs& inputs,
                                                              Format format, int threads,

@@ -10,6 +10,11 @@
 namespace heed::eval {
 namespace {
 
+uint64_t stored_bytes(const KernelShape& shape, Format format) {
+  const uint64_t element = format == Format::kF32 ? 4 : 2;
+  return 2 * element * shape.key_floats();
+}
+
 class HeedContender : public KernelContender {
  public:
   HeedContender(const KernelInputs& inputs, Format format, int threads, Isa isa)
@@ -123,9 +128,8 @@ Status HeedContender::prepare(Isa isa, uint64_t rotate_bytes) {
   HEED_ASSIGN(store_, Store::create(desc));
   const int rows = static_cast<int>(std::min<int64_t>(kKernelChunk, s.queries()));
   HEED_TRY(workspace_.reserve(rows, s.heads(), s.kv_heads, s.d, s.d, s.length));
-  const uint64_t element = format_ == Format::kF32 ? 4 : 2;
-  kv_bytes_ = element * 2 * static_cast<uint64_t>(s.d * s.kv_heads * s.length);
-  const int64_t copies = s.decode ? static_cast<int64_t>(rotate_bytes / kv_bytes_) + 1 : 1;
+  kv_bytes_ = stored_bytes(s, format_);
+  const int64_t copies = kernel_copies(s, kv_bytes_, rotate_bytes);
   for (int64_t i = 0; i < copies; ++i) {
     HEED_ASSIGN(sequences_.emplace_back(), store_->create_sequence());
     if (!s.decode) continue;
@@ -137,6 +141,15 @@ Status HeedContender::prepare(Isa isa, uint64_t rotate_bytes) {
 }
 
 }  // namespace
+
+uint64_t heed_contender_bytes(const KernelShape& shape, Format format, uint64_t rotate_bytes) {
+  constexpr uint64_t kArena = uint64_t{2} << 20;  // arenas grow by this much
+  KernelShape paged = shape;
+  paged.length = pages_for(shape.length) * kPageTokens;
+  const auto copies =
+      static_cast<uint64_t>(kernel_copies(shape, stored_bytes(shape, format), rotate_bytes));
+  return copies * stored_bytes(paged, format) + kArena + sizeof(float) * shape.query_floats();
+}
 
 Result<std::unique_ptr<KernelContender>> make_heed_contender(const KernelInputs& inputs,
                                                              Format format, int threads,

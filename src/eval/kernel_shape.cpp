@@ -23,6 +23,19 @@ double KernelShape::flops() const {
   return pairs * 4.0 * d;
 }
 
+uint64_t KernelShape::query_floats() const {
+  return static_cast<uint64_t>(queries()) * static_cast<uint64_t>(heads()) *
+         static_cast<uint64_t>(d);
+}
+
+uint64_t KernelShape::key_floats() const {
+  return static_cast<uint64_t>(length) * static_cast<uint64_t>(kv_heads) * static_cast<uint64_t>(d);
+}
+
+int64_t kernel_copies(const KernelShape& shape, uint64_t kv_bytes, uint64_t rotate_bytes) {
+  return shape.decode ? static_cast<int64_t>(rotate_bytes / kv_bytes) + 1 : 1;
+}
+
 std::string KernelShape::name() const {
   return cat(decode ? "decode" : "prefill", " d", d, " ", kv_heads, "x", group, " ", length);
 }

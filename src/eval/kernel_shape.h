@@ -24,6 +24,8 @@ struct KernelShape {
 
   int heads() const { return kv_heads * group; }
   int64_t queries() const { return decode ? 1 : length; }
+  uint64_t query_floats() const;  // of all queries; an output has as many
+  uint64_t key_floats() const;    // of all keys; the values have as many
   // Multiply-adds count two; both products over the visible (query, key) pairs.
   double flops() const;
   std::string name() const;  // "prefill d128 2x4 4096"
@@ -55,13 +57,21 @@ class KernelContender {
   virtual void park() = 0;
 };
 
+// Sequences that a round goes through: in decode as many as hold at least `rotate_bytes` at
+// `kv_bytes` each.
+int64_t kernel_copies(const KernelShape& shape, uint64_t kv_bytes, uint64_t rotate_bytes);
+
 // Decode: as many sequences as make at least `rotate_bytes` of keys and values.
 Result<std::unique_ptr<KernelContender>> make_heed_contender(const KernelInputs& inputs,
                                                              Format format, int threads,
                                                              uint64_t rotate_bytes);
+// What it holds, whole pages and outputs; its threads' scratch is small beside that.
+uint64_t heed_contender_bytes(const KernelShape& shape, Format format, uint64_t rotate_bytes);
 // ggml's flash attention over a cache in f16 or f32, as llama.cpp calls it.
 Result<std::unique_ptr<KernelContender>> make_ggml_contender(const KernelInputs& inputs,
                                                              Format format, int threads,
                                                              uint64_t rotate_bytes);
+// What it holds: caches, copies of the inputs, masks and outputs.
+uint64_t ggml_contender_bytes(const KernelShape& shape, Format format, uint64_t rotate_bytes);
 
 }  // namespace heed::eval

@@ -11,6 +11,8 @@
 #include "eval/f32_copy.h"
 #include "eval/file_hash.h"
 #include "eval/llama_baseline.h"
+#include "eval/llama_memory.h"
+#include "eval/memory_check.h"
 #include "eval/paired_pass.h"
 #include "model/sha256.h"
 
@@ -45,6 +47,64 @@ EngineOptions f32_pages(EngineOptions engine) {
   return engine;
 }
 
+LlamaOptions llama_options(const KlOptions& options, const EngineOptions& engine) {
+  LlamaOptions llama;
+  llama.context = options.context;
+  llama.batch = llama.ubatch = engine.chunk;
+  llama.cancel = options.cancel;
+  return llama;
+}
+
+LlamaOptions without_flash(LlamaOptions llama) {
+  llama.flash = false;
+  llama.f32_kv = true;
+  return llama;
+}
+
+// All four passes hold their model and a chunk of logits at the same time.
+Result<std::vector<MemoryNeed>> needs_of(const KlOptions& options, const EngineOptions& engine,
+                                         int vocab) {
+  ModelOptions load;
+  load.threads = options.threads;
+  load.weights = Weights::kF32;
+  HEED_ASSIGN(const MemoryPlan reference,
+              predict_memory(options.model, load, f32_pages(engine), options.context));
+  load.weights = options.weights_f32 ? Weights::kF32 : Weights::kAsStored;
+  HEED_ASSIGN(const MemoryPlan heed, predict_memory(options.model, load, engine, options.context));
+  const LlamaOptions flash = llama_options(options, engine);
+  const std::array both{flash, without_flash(flash)};
+  HEED_ASSIGN(const auto llama, predict_llama_memory(options.model, both, true));
+  const uint64_t weights = options.weights_f32 ? reference.weights : llama[0].weights;
+  const auto rows = static_cast<uint64_t>(std::min<int64_t>(engine.chunk, options.context));
+  const uint64_t logits = rows * static_cast<uint64_t>(vocab) * sizeof(float);
+  return std::vector<MemoryNeed>{
+      {"heed", heed.peak + logits},
+      {"llama.cpp twice", weights + llama[0].of_context() + llama[1].of_context()},
+      {"the reference in f32", reference.peak + logits}};
+}
+
+Status check_kl_memory(const KlOptions& options, const EngineOptions& engine) {
+  HEED_ASSIGN(const ModelInfo info, Model::inspect(options.model));
+  if (options.context > info.trained_context) {
+    return error(Code::kOutOfRange, "windows of ", options.context,
+                 " tokens: the model was trained for ", info.trained_context, "; use -c ",
+                 info.trained_context, " or less");
+  }
+  HEED_ASSIGN(const auto needs, needs_of(options, engine, info.vocab));
+  std::string way_out = "take a smaller model or free memory";
+  if (!fits_in_memory(needs)) {
+    KlOptions shorter = options;
+    while ((shorter.context /= 2) >= 1) {
+      HEED_ASSIGN(const auto fewer, needs_of(shorter, engine, info.vocab));
+      if (!fits_in_memory(fewer)) continue;
+      way_out = cat("windows of ", shorter.context, " fit: -c ", shorter.context);
+      break;
+    }
+  }
+  return check_memory(cat("comparing windows of ", options.context, " tokens"), needs, way_out,
+                      options.say);
+}
+
 Result<Passes> make_passes(const KlOptions& options, const std::string& path,
                            const EngineOptions& engine) {
   Passes passes;
@@ -54,15 +114,10 @@ Result<Passes> make_passes(const KlOptions& options, const std::string& path,
 
   tell(options, "loading the model into llama.cpp", 0);
   HEED_ASSIGN(auto llama_model, LlamaModel::load(path, {.cancel = options.cancel}));
-  LlamaOptions llama;
+  LlamaOptions llama = llama_options(options, engine);
   llama.threads = passes.model->threads();
-  llama.context = options.context;
-  llama.batch = llama.ubatch = engine.chunk;
-  llama.cancel = options.cancel;
   HEED_ASSIGN(auto flash, make_llama_source(llama_model, llama));
-  llama.flash = false;
-  llama.f32_kv = true;
-  HEED_ASSIGN(auto plain, make_llama_source(llama_model, llama));
+  HEED_ASSIGN(auto plain, make_llama_source(llama_model, without_flash(llama)));
 
   HEED_ASSIGN(auto reference_model,
               load_model(options, path, Weights::kF32, "loading the reference"));
@@ -112,16 +167,17 @@ Result<KlReport> run_kl(const KlOptions& options) {
   if (options.context < 1) {
     return error(Code::kOutOfRange, "a window of ", options.context, " tokens: at least 1");
   }
+  EngineOptions engine = options.engine;
+  engine.context = options.context;
+  if (options.weights_f32) engine = f32_pages(engine);
+  HEED_TRY(check_kl_memory(options, engine));
   tell(options, "hashing the model", 0);
   HEED_ASSIGN(const std::string sha256, file_sha256(options.model, options.cancel));
   HEED_ASSIGN(const Isa isa, choose_isa());
 
-  EngineOptions engine = options.engine;
-  engine.context = options.context;
   std::optional<F32Copy> copy;
   std::string path = options.model;
   if (options.weights_f32) {
-    engine = f32_pages(engine);
     F32Copy::Options making{.cancel = options.cancel, .progress = [&](double fraction) {
                               tell(options, "writing the F32 copy", fraction);
                             }};

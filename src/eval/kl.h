@@ -33,6 +33,7 @@ struct KlOptions {
   const CancelToken* cancel = nullptr;
   // What happens, with a fraction of it that is done, 0 to 1.
   std::function<void(const std::string& what, double fraction)> progress;
+  std::function<void(const std::string&)> say;  // one line that stays
 };
 
 struct KlReport {

@@ -5,11 +5,12 @@
 #include <llama.h>
 
 #include <algorithm>
-#include <chrono>
 #include <utility>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/text.h"
+#include "eval/llama_params.h"
 #include "model/library_log.h"
 
 namespace heed::eval {
@@ -20,16 +21,6 @@ bool fired(const CancelToken* token) { return token != nullptr && token->cancell
 bool keep_loading(float, void* cancel) { return !fired(static_cast<const CancelToken*>(cancel)); }
 
 bool abort_compute(void* cancel) { return fired(static_cast<const CancelToken*>(cancel)); }
-
-double now_s() {
-  using Clock = std::chrono::steady_clock;
-  return std::chrono::duration<double>(Clock::now().time_since_epoch()).count();
-}
-
-std::string library_reason() {
-  std::string text = take_library_error();
-  return text.empty() ? "llama.cpp gave no reason" : text;
-}
 
 // K and V are reached through views of the cache; weights are leaves of the graph.
 bool touches_kv(const ggml_tensor* node) {
@@ -45,7 +36,7 @@ bool touches_kv(const ggml_tensor* node) {
 }
 
 struct Profiler {
-  double started = 0;
+  Clock::time_point started;
   LlamaProfile sum;
 };
 
@@ -54,10 +45,10 @@ struct Profiler {
 bool profile_node(ggml_tensor* node, bool ask, void* data) {
   auto& profiler = *static_cast<Profiler*>(data);
   if (ask) {
-    profiler.started = now_s();
+    profiler.started = Clock::now();
     return true;
   }
-  const double seconds = now_s() - profiler.started;
+  const double seconds = seconds_since(profiler.started);
   profiler.sum.total_s += seconds;
   if (touches_kv(node)) profiler.sum.attention_s += seconds;
   return true;
@@ -114,9 +105,18 @@ struct LlamaBaseline::Impl {
 LlamaBaseline::LlamaBaseline(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 LlamaBaseline::~LlamaBaseline() = default;
 
-namespace {
+std::string library_reason() {
+  std::string text = take_library_error();
+  return text.empty() ? "llama.cpp gave no reason" : text;
+}
 
-llama_context_params context_params(const LlamaOptions& options, Profiler* profiler) {
+LlamaOptions within_context(LlamaOptions options) {
+  options.batch = static_cast<int>(std::min<int64_t>(options.batch, options.context));
+  options.ubatch = std::min(options.ubatch, options.batch);
+  return options;
+}
+
+llama_context_params context_params(const LlamaOptions& options) {
   llama_context_params params = llama_context_default_params();
   params.n_ctx = static_cast<uint32_t>(options.context);
   params.n_batch = static_cast<uint32_t>(options.batch);
@@ -131,14 +131,10 @@ llama_context_params context_params(const LlamaOptions& options, Profiler* profi
   params.no_perf = true;
   params.abort_callback = abort_compute;
   params.abort_callback_data = const_cast<CancelToken*>(options.cancel);
-  if (options.profile) {
-    params.cb_eval = profile_node;
-    params.cb_eval_user_data = profiler;
-  }
   return params;
 }
 
-Status check(const LlamaOptions& options) {
+Status check_llama_options(const LlamaOptions& options) {
   if (options.context < 1 || options.context > INT32_MAX) {
     return error(Code::kOutOfRange, "llama.cpp context ", options.context, ": 1 to 2147483647");
   }
@@ -153,21 +149,20 @@ Status check(const LlamaOptions& options) {
   return Status::ok();
 }
 
-}  // namespace
-
 Result<std::unique_ptr<LlamaBaseline>> LlamaBaseline::create(std::shared_ptr<LlamaModel> model,
                                                              const LlamaOptions& options) {
-  HEED_TRY(check(options));
+  HEED_TRY(check_llama_options(options));
   auto impl = std::make_unique<Impl>();
   impl->model = std::move(model);
-  impl->options = options;
-  // llama.cpp asserts on a batch above its context.
-  impl->options.batch = static_cast<int>(std::min<int64_t>(options.batch, options.context));
-  impl->options.ubatch = std::min(options.ubatch, impl->options.batch);
+  impl->options = within_context(options);
   impl->all_rows.assign(static_cast<size_t>(impl->options.batch), 1);
   take_library_error();
-  impl->context =
-      llama_init_from_model(impl->model->get(), context_params(impl->options, &impl->profiler));
+  llama_context_params params = context_params(impl->options);
+  if (options.profile) {
+    params.cb_eval = profile_node;
+    params.cb_eval_user_data = &impl->profiler;
+  }
+  impl->context = llama_init_from_model(impl->model->get(), params);
   if (impl->context == nullptr) {
     return error(Code::kResourceExhausted, "llama.cpp cannot make a context of ", options.context,
                  " tokens (", describe(options), "): ", library_reason());

@@ -52,6 +52,9 @@ struct LlamaOptions {
   const CancelToken* cancel = nullptr;  // polled inside every call
 };
 
+// Errors: threads, batch or context out of llama.cpp's range.
+Status check_llama_options(const LlamaOptions& options);
+
 // One short line for reports: "flash on, repack on, ubatch 512, f16 KV".
 std::string describe(const LlamaOptions& options);
 

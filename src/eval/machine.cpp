@@ -1,10 +1,10 @@
 #include "eval/machine.h"
 
 #include <algorithm>
-#include <chrono>
 #include <fstream>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/text.h"
 #include "cpu/team.h"
 #include "heed/cpu.h"
@@ -15,12 +15,6 @@ namespace {
 
 constexpr double kRoofSeconds = 0.03;               // of one roof in one round
 constexpr size_t kStreamBytes = size_t{128} << 20;  // a thread: beyond any cache it could sit in
-
-using Clock = std::chrono::steady_clock;
-
-double since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 // The value of one line of /proc/cpuinfo, empty where the system has none such.
 std::string cpuinfo(const std::string& key) {
@@ -41,13 +35,13 @@ double issue_rate(cpu::Team& team, double (*loop)(int64_t)) {
   for (;;) {  // one thread finds out how many rounds fill the time
     const auto start = Clock::now();
     loop(rounds);
-    if (since(start) >= kRoofSeconds) break;
+    if (seconds_since(start) >= kRoofSeconds) break;
     rounds *= 2;
   }
   std::vector<double> operations(static_cast<size_t>(team.size()));
   const auto start = Clock::now();
   team.run([&](int member, int) { operations[static_cast<size_t>(member)] = loop(rounds); });
-  const double seconds = since(start);
+  const double seconds = seconds_since(start);
   double sum = 0;
   for (const double count : operations) sum += count;
   return sum / seconds * 1e-9;
@@ -61,7 +55,7 @@ double read_rate(cpu::Team& team, const kernels::Table& table,
     const auto m = static_cast<size_t>(member);
     any[m] = table.stream_read(data[m].data(), kStreamBytes);
   });
-  return static_cast<double>(kStreamBytes) * team.size() / since(start) * 1e-9;
+  return static_cast<double>(kStreamBytes) * team.size() / seconds_since(start) * 1e-9;
 }
 
 }  // namespace

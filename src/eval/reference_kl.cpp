@@ -9,6 +9,8 @@
 
 #include "base/text.h"
 #include "eval/file_hash.h"
+#include "eval/llama_memory.h"
+#include "eval/memory_check.h"
 #include "eval/paired_pass.h"
 #include "eval/result_store.h"
 #include "heed/cpu.h"
@@ -67,14 +69,19 @@ Result<double> pass_of(std::vector<std::unique_ptr<LogitSource>>& sources,
   return pairs[0].stats.mean_kl();
 }
 
+EngineOptions window_engine(const ReferenceKlJob& job) {
+  EngineOptions engine = job.heed.value_or(EngineOptions{});
+  engine.context = kWindow;
+  engine.beyond_context = false;
+  return engine;
+}
+
 // The reference is read once more for each engine that is missing.
 Status measure(const ReferenceKlJob& job, ReferenceKl& result) {
   ModelOptions load;
   load.threads = job.threads;
   load.cancel = job.cancel;
-  EngineOptions engine = job.heed.value_or(EngineOptions{});
-  engine.context = kWindow;
-  engine.beyond_context = false;
+  const EngineOptions engine = window_engine(job);
   EngineOptions exact = engine;
   exact.k = exact.v = Format::kF32;
   std::vector<std::unique_ptr<LogitSource>> sources;
@@ -99,6 +106,30 @@ Status measure(const ReferenceKlJob& job, ReferenceKl& result) {
     HEED_ASSIGN(result.llama, pass_of(sources, windows, llama.ubatch, threads, job.cancel));
   }
   return Status::ok();
+}
+
+// The reference beside the engine that takes more; the other models of the process are loaded and
+// no longer counted as available.
+Status check_room(const ReferenceKlJob& job, const ModelInfo& info) {
+  ModelOptions load;
+  load.threads = job.threads;
+  HEED_ASSIGN(const MemoryPlan heed, predict_memory(job.path, load, window_engine(job), kWindow));
+  load.weights = Weights::kF32;
+  EngineOptions exact = window_engine(job);
+  exact.k = exact.v = Format::kF32;
+  HEED_ASSIGN(const MemoryPlan reference, predict_memory(job.path, load, exact, kWindow));
+  MemoryNeed peer{"the engine beside it", job.heed ? heed.peak : 0};
+  if (job.llama) {
+    LlamaOptions llama = *job.llama;
+    llama.context = kWindow;
+    HEED_ASSIGN(const LlamaMemory memory, predict_llama_memory(job.path, llama, true));
+    peer.bytes = std::max(peer.bytes, memory.total());
+  }
+  const MemoryNeed needs[] = {
+      {"the reference in f32", reference.peak},
+      peer,
+      {"logits", 2 * kWindow * static_cast<uint64_t>(info.vocab) * sizeof(float)}};
+  return check_memory("the KL to the reference", needs, "free memory", job.say);
 }
 
 void keep(const ReferenceKlJob& job, const std::string& key, const std::optional<double>& value) {
@@ -127,6 +158,11 @@ Result<ReferenceKl> reference_kl(const ReferenceKlJob& job) {
     if (job.llama) result.llama = kept_result(keys.llama);
   }
   if ((!job.heed || result.heed) && (!job.llama || result.llama)) return result;
+  if (const Status room = check_room(job, info); !room.is_ok()) {
+    if (room.code() != Code::kResourceExhausted) return room;
+    result.why_not = room.message();
+    return result;
+  }
   if (job.say) job.say("measuring the KL to the reference (kept for the next run)");
   HEED_TRY(measure(job, result));
   keep(job, keys.heed, result.heed);

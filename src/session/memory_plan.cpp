@@ -110,11 +110,13 @@ Result<MemoryPlan> predict_memory(const std::string& path, const ModelOptions& m
     plan.kv = kv_bytes(costs, tokens);
     plan.peak = plan.weights + plan.compute + plan.kv + costs.fixed;
     // Unknown is no reason to refuse: the store then grows until the system says no.
-    plan.available = available_memory().value_or(std::numeric_limits<uint64_t>::max());
+    plan.available = available_memory();
+    constexpr uint64_t kUnlimited = std::numeric_limits<uint64_t>::max();
+    const uint64_t available = plan.available.value_or(kUnlimited);
     const uint64_t context =
         static_cast<uint64_t>(engine.context > 0 ? engine.context : hyper->context);
     const uint64_t base = plan.peak - plan.kv + kArenaSlack;
-    const uint64_t left = plan.available - std::min(plan.available, base);
+    const uint64_t left = available - std::min(available, base);
     plan.longest_prompt = static_cast<int64_t>(
         std::min<uint64_t>(context, left / std::max<uint64_t>(costs.page_row, 1) * kPageTokens));
     return plan;

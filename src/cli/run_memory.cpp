@@ -1,0 +1,115 @@
+#include "cli/run_memory.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "base/text.h"
+#include "base/units.h"
+#include "eval/llama_memory.h"
+#include "eval/memory_check.h"
+
+namespace heed::cli {
+namespace {
+
+// The tokens a prompt of this text can have at most: one a byte, and the template's own.
+int64_t most_tokens(const std::string& text, const std::string& system) {
+  constexpr int64_t kTemplateTokens = 256;
+  return static_cast<int64_t>(text.size() + system.size()) + kTemplateTokens;
+}
+
+int64_t answer_tokens(const RunOptions& options) { return std::max<int64_t>(options.predict, 0); }
+
+struct Needs {
+  MemoryPlan plan;
+  std::vector<eval::MemoryNeed> heed, peer;  // one engine after the other; peer only with --compare
+
+  bool fit() const { return eval::fits_in_memory(heed) && eval::fits_in_memory(peer); }
+};
+
+Result<Needs> needs_of(const std::string& path, const RunOptions& options, int64_t prompt) {
+  ModelOptions load;
+  load.threads = options.threads;
+  const int64_t tokens = std::min(options.engine.context, prompt + answer_tokens(options));
+  Needs needs;
+  HEED_ASSIGN(needs.plan, predict_memory(path, load, options.engine, tokens));
+  const MemoryPlan& plan = needs.plan;
+  needs.heed = {{"weights", plan.weights},
+                {"keys and values", plan.kv},
+                {"graphs and the process", plan.peak - plan.weights - plan.kv}};
+  if (options.compare.empty() || !eval::fits_in_memory(needs.heed)) return needs;
+  // heed's pages and graphs are gone by then, its weights stay for the tokenizer.
+  HEED_ASSIGN(const auto llama,
+              eval::predict_llama_memory(path, llama_for_run(options, prompt, 1)));
+  needs.peer = {{"heed's model", plan.peak - plan.kv - plan.compute},
+                {"llama.cpp's model", llama.weights},
+                {"llama.cpp's context", llama.of_context()}};
+  return needs;
+}
+
+// By halving the interval; the plan's own answer bounds it from above.
+Result<int64_t> longest_prompt(const std::string& path, const RunOptions& options,
+                               const MemoryPlan& plan) {
+  int64_t fits = 0, too_long = plan.longest_prompt - answer_tokens(options) + 1;
+  while (too_long - fits > 64) {  // a page: nothing smaller changes the sum
+    const int64_t middle = fits + (too_long - fits) / 2;
+    HEED_ASSIGN(const Needs needs, needs_of(path, options, middle));
+    (needs.fit() ? fits : too_long) = middle;
+  }
+  return fits;
+}
+
+std::string way_out(int64_t longest, const RunOptions& options) {
+  const std::string without = options.compare.empty() ? "" : ", leave --compare out";
+  if (longest > 0) {
+    const std::string answer =
+        options.predict > 0 ? cat(" beside an answer of ", options.predict, " (-n)") : "";
+    return cat("the longest prompt that fits has ", longest, " tokens", answer,
+               "; shorten it", without, ", or free memory");
+  }
+  return cat("not even an empty prompt fits; take a smaller model",
+             options.predict > 0 ? ", a smaller -n" : "", without, ", or free memory");
+}
+
+}  // namespace
+
+eval::LlamaOptions llama_for_run(const RunOptions& options, int64_t prompt_tokens, int threads) {
+  eval::LlamaOptions llama;
+  llama.threads = threads;
+  llama.ubatch = options.engine.chunk;
+  llama.batch = std::max(llama.batch, llama.ubatch);
+  llama.context = options.engine.context;
+  if (options.predict >= 0) {
+    llama.context = std::min(llama.context, prompt_tokens + options.predict + 1);
+  }
+  return llama;
+}
+
+Result<MemoryPlan> plan_run(const std::string& path, const std::string& user,
+                            const RunOptions& options) {
+  int64_t prompt = most_tokens(user, options.system);
+  HEED_ASSIGN(Needs needs, needs_of(path, options, prompt));
+  if (!needs.fit()) {
+    HEED_ASSIGN(prompt, count_prompt_tokens(path, user, options.system, options.raw));
+    HEED_ASSIGN(needs, needs_of(path, options, prompt));
+  }
+  std::string help;
+  if (!needs.fit()) {
+    HEED_ASSIGN(const int64_t longest, longest_prompt(path, options, needs.plan));
+    help = way_out(longest, options);
+  }
+  const auto say = [&options](const std::string& line) {
+    if (!options.quiet) note(line);
+  };
+  const std::string work = cat(path, ": a prompt of ", prompt, " tokens");
+  HEED_TRY(eval::check_memory(work, needs.heed, help, say));
+  HEED_TRY(eval::check_memory(cat(work, " in llama.cpp (--compare)"), needs.peer, help));
+  if (options.verbose) {
+    const auto available = needs.plan.available;
+    note(cat("predicted peak ", bytes_text(needs.plan.peak), " of ",
+             available ? bytes_text(*available) : "an unknown amount", " available, for at most ",
+             std::min(options.engine.context, prompt + answer_tokens(options)), " tokens"));
+  }
+  return needs.plan;
+}
+
+}  // namespace heed::cli

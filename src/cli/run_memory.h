@@ -1,0 +1,22 @@
+// Whether a run fits in memory, answered before a weight is read.
+#pragma once
+
+#include <string>
+
+#include "cli/run_options.h"
+#include "eval/llama_baseline.h"
+#include "heed/engine.h"
+
+namespace heed::cli {
+
+// llama.cpp's half of `run --compare`: what this run needs, not what the model could hold, because
+// llama.cpp takes its cache at once.
+eval::LlamaOptions llama_for_run(const RunOptions& options, int64_t prompt_tokens, int threads);
+
+// The plan of the run with the exact number of prompt tokens where the bound of one a byte is too
+// much. Errors: it does not fit, with the parts, what is available and the longest prompt that
+// fits.
+Result<MemoryPlan> plan_run(const std::string& path, const std::string& user,
+                            const RunOptions& options);
+
+}  // namespace heed::cli

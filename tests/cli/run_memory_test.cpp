@@ -1,0 +1,107 @@
+// heed run refuses what does not fit before a weight is read, with the longest prompt that does.
+#include "cli/run_memory.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+
+#include "cli/verb.h"
+#include "session/available_memory.h"
+#include "tiny_gguf.h"
+
+namespace heed::cli {
+namespace {
+
+constexpr uint64_t kMiB = uint64_t{1} << 20;
+
+// Keys and values of 1 KiB a token, so that they and not the graphs decide.
+tiny::Spec wide_spec() {
+  return {.arch = "llama", .layers = 4, .embd = 128, .heads = 4, .kv_heads = 4, .dk = 32,
+          .vocab = 300, .context = 65536, .text_vocabulary = true};
+}
+
+RunOptions options_of(int64_t predict) {
+  RunOptions options;
+  options.raw = true;
+  options.quiet = true;
+  options.threads = 1;
+  options.predict = predict;
+  options.engine.context = 65536;
+  options.engine.k = options.engine.v = Format::kF32;
+  return options;
+}
+
+int64_t number_behind(const std::string& text, const std::string& words) {
+  const size_t at = text.find(words);
+  return at == std::string::npos ? -1 : std::atoll(text.c_str() + at + words.size());
+}
+
+// "a;a;..." is one token a byte in the tiny vocabulary.
+std::string text_of(int64_t tokens) {
+  std::string text;
+  for (int64_t i = 0; i < tokens; ++i) text += i % 2 == 0 ? 'a' : ';';
+  return text;
+}
+
+TEST(run_memory, the_longest_prompt_that_it_names_fits_and_leaves_room_for_the_answer) {
+  const tiny::TemporaryFile file(wide_spec());
+  for (const int64_t predict : {int64_t{0}, int64_t{8192}}) {
+    const RunOptions options = options_of(predict);
+    const ScopedAvailableMemory some(128 * kMiB);
+    const auto refused = plan_run(file.path(), text_of(60000), options);
+    ASSERT_EQ(refused.code(), Code::kResourceExhausted) << refused.message();
+    EXPECT_NE(refused.message().find("128.0 MiB"), std::string::npos) << refused.message();
+    const int64_t longest = number_behind(refused.message(), "fits has ");
+    ASSERT_GT(longest, 1000) << refused.message();
+    EXPECT_TRUE(plan_run(file.path(), text_of(longest - 8), options).is_ok()) << longest;
+    EXPECT_FALSE(plan_run(file.path(), text_of(longest + 1000), options).is_ok()) << longest;
+    EXPECT_EQ(refused.message().find("-n") != std::string::npos, predict > 0);
+  }
+}
+
+TEST(run_memory, an_answer_takes_its_part_of_what_fits) {
+  const tiny::TemporaryFile file(wide_spec());
+  const ScopedAvailableMemory some(128 * kMiB);
+  const auto longest = [&](int64_t predict) {
+    const auto refused = plan_run(file.path(), text_of(60000), options_of(predict));
+    return number_behind(refused.message(), "fits has ");
+  };
+  EXPECT_NEAR(static_cast<double>(longest(0) - longest(8192)), 8192, 128);
+}
+
+TEST(run_memory, the_peer_of_a_comparison_is_counted) {
+  const tiny::TemporaryFile file(wide_spec());
+  RunOptions options = options_of(-1);  // llama.cpp then takes its cache for the whole context
+  const std::string text = text_of(100);
+  const auto alone = plan_run(file.path(), text, options);
+  ASSERT_TRUE(alone.is_ok()) << alone.message();
+  const ScopedAvailableMemory just_enough(alone->peak + kMiB);
+  EXPECT_TRUE(plan_run(file.path(), text, options).is_ok());
+  options.compare = "llama.cpp";
+  const auto refused = plan_run(file.path(), text, options);
+  EXPECT_EQ(refused.code(), Code::kResourceExhausted);
+  for (const char* words : {"llama.cpp's context", "leave --compare out"}) {
+    EXPECT_NE(refused.message().find(words), std::string::npos) << refused.message();
+  }
+}
+
+TEST(run_memory, unknown_memory_refuses_nothing) {
+  const tiny::TemporaryFile file(wide_spec());
+  const ScopedAvailableMemory unknown(std::nullopt);
+  RunOptions options = options_of(1024);
+  options.compare = "llama.cpp";
+  EXPECT_TRUE(plan_run(file.path(), text_of(60000), options).is_ok());
+}
+
+TEST(run_memory, the_command_ends_with_code_1) {
+  const tiny::TemporaryFile file(wide_spec());
+  EXPECT_EXIT(
+      {
+        const ScopedAvailableMemory little(kMiB);
+        std::exit(main_with({"run", file.path(), "-p", "hello", "-t", "1"}, "test"));
+      },
+      testing::ExitedWithCode(1), "available are 1.0 MiB; not even an empty prompt fits");
+}
+
+}  // namespace
+}  // namespace heed::cli
