@@ -18,8 +18,6 @@ function(heed_test target room label)
   target_include_directories(${target} PRIVATE
     "${PROJECT_SOURCE_DIR}/tests" "${PROJECT_SOURCE_DIR}/tests/support")
   target_link_libraries(${target} PRIVATE GTest::gtest GTest::gtest_main)
-  target_compile_definitions(${target} PRIVATE
-    HEED_SOURCE_DIR="${PROJECT_SOURCE_DIR}" HEED_BINARY_DIR="${PROJECT_BINARY_DIR}")
   if(room IN_LIST llm_rooms)
     target_link_libraries(${target} PRIVATE heed_llm ZLIB::ZLIB)
     if(room STREQUAL "cli" AND TARGET heed_cli)
@@ -27,7 +25,9 @@ function(heed_test target room label)
     endif()
     if(room STREQUAL "cli" AND TARGET heed)
       add_dependencies(${target} heed)
-      target_compile_definitions(${target} PRIVATE HEED_BINARY="$<TARGET_FILE:heed>")
+      # Only here: a path of this clone in a command line keeps ccache from serving other clones.
+      target_compile_definitions(${target} PRIVATE HEED_BINARY="$<TARGET_FILE:heed>"
+        HEED_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
     endif()
   else()
     target_link_libraries(${target} PRIVATE heed_core)

@@ -22,10 +22,15 @@ if(HEED_SANITIZE)
   endif()
 endif()
 
+# Paths below the source folder count relative to it, so that a second clone finds what the first
+# compiled. The wrapper's name is ccache: clang's tools know to look behind it.
 find_program(HEED_CCACHE ccache)
 if(HEED_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
-  set(CMAKE_C_COMPILER_LAUNCHER "${HEED_CCACHE}")
-  set(CMAKE_CXX_COMPILER_LAUNCHER "${HEED_CCACHE}")
+  set(launcher "${PROJECT_BINARY_DIR}/generated/ccache")
+  configure_file("${PROJECT_SOURCE_DIR}/cmake/ccache.sh.in" "${launcher}" @ONLY
+    FILE_PERMISSIONS OWNER_READ OWNER_WRITE OWNER_EXECUTE GROUP_READ GROUP_EXECUTE)
+  set(CMAKE_C_COMPILER_LAUNCHER "${launcher}")
+  set(CMAKE_CXX_COMPILER_LAUNCHER "${launcher}")
 endif()
 
 # gcc 12 and clang 14 both know -fuse-ld=mold and -fuse-ld=lld; older ones fall through the check.
