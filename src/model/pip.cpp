@@ -145,15 +145,18 @@ Result<int> wait_for(pid_t pid, const std::function<void()>& tick, const CancelT
   }
 }
 
-// The last line that pip wrote, usually its ERROR.
-std::string last_line(const std::string& log) {
+// Why pip gave up: the last line that it wrote, usually its ERROR. Without a network that line says
+// only that no such package exists, so a broken connection is looked for.
+std::string reason(const std::string& log) {
   std::ifstream in(log);
   std::string line;
   std::string last;
+  bool unreachable = false;
   while (std::getline(in, line)) {
+    if (line.find("connection broken by") != std::string::npos) unreachable = true;
     if (!line.empty()) last = line;
   }
-  return last;
+  return unreachable ? "the Python index could not be reached: " + last : last;
 }
 
 }  // namespace
@@ -179,7 +182,7 @@ Result<std::string> fetch_wheel(const WheelRequest& request,
   if (!code.is_ok() || *code != 0) {
     fs::remove_all(temp, fault);
     HEED_TRY(code.status());
-    return error(Code::kIo, "pip could not fetch ", pinned, ": ", last_line(request.log),
+    return error(Code::kIo, "pip could not fetch ", pinned, ": ", reason(request.log),
                  " (the full log is ", request.log, ")");
   }
   const std::string arrived = find_wheel(temp, request.part);

