@@ -1,13 +1,14 @@
 # heed_core: base … policy. Plain C++20 and threads, no third-party library.
 file(GLOB_RECURSE core_sources CONFIGURE_DEPENDS
   "${PROJECT_SOURCE_DIR}/src/base/*.cpp" "${PROJECT_SOURCE_DIR}/src/cpu/*.cpp"
-  "${PROJECT_SOURCE_DIR}/src/kernels/*.cpp" "${PROJECT_SOURCE_DIR}/src/kv/*.cpp"
+  "${PROJECT_SOURCE_DIR}/src/kernels/*.cpp" "${PROJECT_SOURCE_DIR}/src/linear/*.cpp"
+  "${PROJECT_SOURCE_DIR}/src/kv/*.cpp"
   "${PROJECT_SOURCE_DIR}/src/attention/*.cpp" "${PROJECT_SOURCE_DIR}/src/mechanisms/*.cpp"
   "${PROJECT_SOURCE_DIR}/src/policy/*.cpp")
 # The second half of a mechanism runs passes over a model and belongs to heed_llm.
 list(FILTER core_sources EXCLUDE REGEX "\\.session\\.cpp$")
 # Translation units of one ISA are objects of their own, see below.
-list(FILTER core_sources EXCLUDE REGEX "/src/kernels/isa_[a-z0-9_]+\\.cpp$")
+list(FILTER core_sources EXCLUDE REGEX "/src/kernels/.*isa_[a-z0-9_]+\\.cpp$")
 
 add_library(heed_core STATIC ${core_sources})
 target_include_directories(heed_core PUBLIC
@@ -21,7 +22,7 @@ set(avx512_flags -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx2 -mfma -mf16c)
 set(heed_isa_scalar_flags "")
 set(heed_isa_avx2_flags -mavx2 -mfma -mf16c)
 set(heed_isa_avx512_flags ${avx512_flags})
-set(heed_isa_avx512_bf16_flags ${avx512_flags} -mavx512bf16)
+set(heed_isa_avx512_bf16_flags ${avx512_flags} -mavx512bf16 -mavx512vnni)
 if(CMAKE_BUILD_TYPE STREQUAL "Debug" OR HEED_SANITIZE)
   set(isa_level -O2)
 else()
@@ -44,7 +45,8 @@ foreach(isa IN ITEMS scalar avx2 avx512 avx512_bf16)
   if(NOT isa STREQUAL "scalar" AND NOT CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
     continue()
   endif()
-  add_library(heed_isa_${isa} OBJECT "${unit}")
+  add_library(heed_isa_${isa} OBJECT "${unit}"
+    "${PROJECT_SOURCE_DIR}/src/kernels/linear/isa_${isa}.cpp")
   target_include_directories(heed_isa_${isa} PRIVATE
     "${PROJECT_SOURCE_DIR}/include" "${PROJECT_SOURCE_DIR}/src")
   target_link_libraries(heed_isa_${isa} PRIVATE heed_flags)

@@ -99,7 +99,7 @@ bool isa_supported(Isa isa) {
     case Isa::kScalar: return true;
     case Isa::kAvx2: return avx2;
     case Isa::kAvx512: return avx512;
-    case Isa::kAvx512Bf16: return avx512 && f.avx512_bf16;
+    case Isa::kAvx512Bf16: return avx512 && f.avx512_bf16 && f.avx512_vnni;
   }
   return false;
 }

@@ -22,6 +22,19 @@ const Table& table(Isa isa) {
   return scalar::kTable;
 }
 
+const LinearTable& linear_table(Isa isa) {
+#if defined(__x86_64__)
+  switch (isa) {
+    case Isa::kScalar: return scalar::kLinearTable;
+    case Isa::kAvx2: return avx2::kLinearTable;
+    case Isa::kAvx512: return avx512::kLinearTable;
+    case Isa::kAvx512Bf16: return avx512_bf16::kLinearTable;
+  }
+#endif
+  static_cast<void>(isa);
+  return scalar::kLinearTable;
+}
+
 const FormatOps& format_ops(Isa isa, Format format) {
   return table(isa).formats[static_cast<int>(format)];
 }

@@ -122,6 +122,45 @@ HEED_INLINE void store_interleaved(uint32_t* p, VI even, VI odd) {
   store_words(p + 8, _mm256_permute2x128_si256(a, b, 0x31));
 }
 
+// --- bytes: products with quantised weights ---
+
+constexpr int kProductRows = 2;  // of 16 registers: 4 sums of words, 4 of fp32, 2 B, 1 broadcast
+constexpr int kProductVectors = 2;
+
+// Keeps x in a register: gcc takes a load for free and repeats it for every use.
+#define HEED_PIN(x) __asm__("" : "+x"(x))
+#define HEED_LAMBDA_INLINE __attribute__((always_inline))
+
+HEED_INLINE VI sub_words(VI a, VI b) { return _mm256_sub_epi32(a, b); }
+HEED_INLINE VI xor_words(VI a, VI b) { return _mm256_xor_si256(a, b); }
+HEED_INLINE VF to_float(VI a) { return _mm256_cvtepi32_ps(a); }
+HEED_INLINE VI to_nearest_int(VF a) { return _mm256_cvtps_epi32(a); }
+HEED_INLINE int32_t sum_words(VI a) {
+  __m128i x = _mm_add_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
+  x = _mm_add_epi32(x, _mm_shuffle_epi32(x, 0x4E));
+  return _mm_cvtsi128_si32(_mm_add_epi32(x, _mm_shuffle_epi32(x, 0xB1)));
+}
+HEED_INLINE void store_low_bytes(int8_t* p, VI a) {
+  const __m128i words =
+      _mm_packs_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packs_epi16(words, words));
+}
+HEED_INLINE VF load_u8(const uint8_t* p) {
+  return to_float(_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
+}
+HEED_INLINE VF load_i8(const uint8_t* p) {
+  return to_float(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
+}
+HEED_INLINE VI lookup_bytes(const uint8_t* table, VI index) {
+  return _mm256_shuffle_epi8(
+      _mm256_broadcastsi128_si256(_mm_load_si128(reinterpret_cast<const __m128i*>(table))), index);
+}
+HEED_INLINE VI multiply_bytes(VI u, VI s) { return _mm256_maddubs_epi16(u, s); }
+HEED_INLINE VI add_pairs(VI a, VI b) { return _mm256_add_epi16(a, b); }
+HEED_INLINE VI sum_pairs(VI a) { return _mm256_madd_epi16(a, _mm256_set1_epi16(1)); }
+HEED_INLINE VI abs_bytes(VI a) { return _mm256_abs_epi8(a); }
+HEED_INLINE VI sign_bytes(VI a, VI s) { return _mm256_sign_epi8(a, s); }
+
 HEED_INLINE void prefetch_l2(const void* p) {
   _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1);
 }

@@ -122,6 +122,44 @@ HEED_INLINE void store_interleaved(uint32_t* p, VI even, VI odd) {
   store_words(p + 16, _mm512_permutex2var_epi32(even, high, odd));
 }
 
+// --- bytes: products with quantised weights ---
+
+constexpr int kProductRows = 4;  // 4 rows x 2 vectors: 8 integer sums, 8 fp32 sums, 2 B, 1 broadcast
+constexpr int kProductVectors = 2;
+
+// Keeps x in a register: gcc takes a load for free and repeats it for every use.
+#define HEED_PIN(x) __asm__("" : "+v"(x))
+#define HEED_LAMBDA_INLINE __attribute__((always_inline))
+
+HEED_INLINE VI sub_words(VI a, VI b) { return _mm512_sub_epi32(a, b); }
+HEED_INLINE VI xor_words(VI a, VI b) { return _mm512_xor_si512(a, b); }
+HEED_INLINE VF to_float(VI a) { return _mm512_cvtepi32_ps(a); }
+HEED_INLINE VI to_nearest_int(VF a) { return _mm512_cvtps_epi32(a); }
+HEED_INLINE int32_t sum_words(VI a) { return _mm512_reduce_add_epi32(a); }
+HEED_INLINE void store_low_bytes(int8_t* p, VI a) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtsepi32_epi8(a));
+}
+HEED_INLINE VF load_u8(const uint8_t* p) {
+  return to_float(_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
+}
+HEED_INLINE VF load_i8(const uint8_t* p) {
+  return to_float(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
+}
+// table[index] for each byte of indices below 16.
+HEED_INLINE VI lookup_bytes(const uint8_t* table, VI index) {
+  return _mm512_shuffle_epi8(
+      _mm512_broadcast_i32x4(_mm_load_si128(reinterpret_cast<const __m128i*>(table))), index);
+}
+// Unsigned times signed bytes, neighbours added to 16 bits (saturating; callers stay below).
+HEED_INLINE VI multiply_bytes(VI u, VI s) { return _mm512_maddubs_epi16(u, s); }
+HEED_INLINE VI add_pairs(VI a, VI b) { return _mm512_add_epi16(a, b); }
+HEED_INLINE VI sum_pairs(VI a) { return _mm512_madd_epi16(a, _mm512_set1_epi16(1)); }
+HEED_INLINE VI abs_bytes(VI a) { return _mm512_abs_epi8(a); }
+// a with the sign of s; where s is 0 the value does not matter.
+HEED_INLINE VI sign_bytes(VI a, VI s) {
+  return _mm512_mask_sub_epi8(a, _mm512_movepi8_mask(s), _mm512_setzero_si512(), a);
+}
+
 HEED_INLINE void prefetch_l2(const void* p) {
   _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1);
 }

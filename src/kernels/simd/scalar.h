@@ -134,6 +134,57 @@ HEED_INLINE void store_interleaved(uint32_t* p, VI even, VI odd) {
   }
 }
 
+// --- bytes: products with quantised weights ---
+
+constexpr int kProductRows = 2;
+constexpr int kProductVectors = 2;
+
+// Keeps x in a register: gcc takes a load for free and repeats it for every use.
+#define HEED_PIN(x) __asm__("" : "+x"(x))
+#define HEED_LAMBDA_INLINE __attribute__((always_inline))
+
+HEED_INLINE VI sub_words(VI a, VI b) { return a - b; }
+HEED_INLINE VI xor_words(VI a, VI b) { return a ^ b; }
+HEED_INLINE VF to_float(VI a) { return __builtin_convertvector(bits<VS>(a), VF); }
+HEED_INLINE VI to_nearest_int(VF a) {  // |a| < 2^22
+  return as_words(a + 12582912.0f) - 0x4B400000u;
+}
+HEED_INLINE int32_t sum_words(VI a) {
+  return static_cast<int32_t>(a[0] + a[1] + a[2] + a[3]);
+}
+HEED_INLINE void store_low_bytes(int8_t* p, VI a) {
+  for (int i = 0; i < kLanes; ++i) p[i] = static_cast<int8_t>(a[i]);
+}
+HEED_INLINE VF load_u8(const uint8_t* p) {
+  return VF{static_cast<float>(p[0]), static_cast<float>(p[1]), static_cast<float>(p[2]),
+            static_cast<float>(p[3])};
+}
+HEED_INLINE VF load_i8(const uint8_t* p) {
+  return VF{static_cast<float>(static_cast<int8_t>(p[0])),
+            static_cast<float>(static_cast<int8_t>(p[1])),
+            static_cast<float>(static_cast<int8_t>(p[2])),
+            static_cast<float>(static_cast<int8_t>(p[3]))};
+}
+HEED_INLINE VI lookup_bytes(const uint8_t* table, VI index) {
+  VI out;
+  uint8_t at[16];
+  __builtin_memcpy(at, &index, 16);
+  for (int i = 0; i < 16; ++i) at[i] = table[at[i] & 15];
+  __builtin_memcpy(&out, at, 16);
+  return out;
+}
+// One byte product of each word is enough of a vocabulary here: bytes become words of 32 bits.
+#define HEED_BYTE_DOT 1
+HEED_INLINE VI dot_bytes(VI c, VI u, VI s) {
+  const VS a = bits<VS>(s);
+  VS sum = bits<VS>(c);
+  sum += bits<VS>(u & 0xFFu) * ((a << 24) >> 24);
+  sum += bits<VS>((u >> 8) & 0xFFu) * ((a << 16) >> 24);
+  sum += bits<VS>((u >> 16) & 0xFFu) * ((a << 8) >> 24);
+  sum += bits<VS>(u >> 24) * (a >> 24);
+  return bits<VI>(sum);
+}
+
 HEED_INLINE void prefetch_l2(const void* p) { __builtin_prefetch(p, 0, 2); }
 
 }  // namespace

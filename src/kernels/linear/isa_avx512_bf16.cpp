@@ -1,0 +1,12 @@
+// The quantised products of avx512_bf16: its vocabulary, then the texts that are the same for every ISA.
+#define HEED_ISA avx512_bf16
+#include "kernels/linear/linear.h"
+#include "kernels/table.h"
+// The order is that of use: a sorted list would not compile.
+// clang-format off
+#include "kernels/simd/avx512_bf16.h"
+#include "kernels/operands.h"
+#include "kernels/linear/weights.h"
+#include "kernels/linear/tile.h"
+#include "kernels/linear/quantize.h"
+// clang-format on

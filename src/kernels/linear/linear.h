@@ -1,0 +1,85 @@
+// Products with quantised weights: what one ISA's unit provides, and the layouts it reads.
+//
+// A weight [out, in] is kept as groups of 32 outputs. A group is a list of records, one per block
+// of 32 inputs, that hold the file's own codes, scales and minima permuted, so that a vector of
+// outputs is one load. Word j of an output holds inputs 4j .. 4j + 3 as bytes:
+//
+//   4-bit codes  u32[4][32]: low nibbles are words 0..3, high nibbles words 4..7
+//   fifth bits   u32[32]:    byte t, bit j is bit 4 of input 4j + t
+//   bits 4, 5    u32[2][32]: word h, byte t, bits 2j and 2j + 1 are those of input 16h + 4j + t
+//   bytes        u32[8][32]: the code + 128
+//
+//   Q4_0, IQ4_NL  codes, f16 scale[32]                            576 bytes
+//   Q4_1          codes, f16 scale[32], f16 min[32]               640
+//   Q5_0          codes, fifth bits, f16 scale[32]                704
+//   Q5_1          codes, fifth bits, f16 scale[32], f16 min[32]   768
+//   Q8_0          bytes, f16 scale[32]                           1088
+//   Q4_K          per 8 blocks f16 d[32], f16 dmin[32]; then codes, u8 scale[32], u8 min[32]
+//   Q5_K          the same with fifth bits behind the codes
+//   Q6_K          per 8 blocks f16 d[32]; then codes, bits 4 and 5, i8 scale[2][32]
+//
+// That is the size of the file's blocks (Q4_K and Q5_K: 2 to 3 % more, their 6-bit scales take 8).
+//
+// This header is included by the units and contains no code.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+namespace heed::kernels {
+
+enum class WeightType : uint8_t { kQ4_0, kQ4_1, kQ5_0, kQ5_1, kQ8_0, kIq4Nl, kQ4K, kQ5K, kQ6K };
+inline constexpr int kWeightTypes = 9;
+
+inline constexpr int kGroupOutputs = 32;
+inline constexpr int kBlockInputs = 32;
+inline constexpr int kSuperBlocks = 8;  // blocks that share d and dmin in the K types
+inline constexpr int kInputRows = 4;    // rows of x in one InputBlock
+
+// 32 inputs of four rows, each row quantised to 8 bits with a scale of its own. Word j of a row holds
+// inputs 4j .. 4j + 3 as signed bytes.
+struct InputBlock {
+  uint32_t q[8][kInputRows];
+  int32_t minus_sum[kInputRows];   // -(sum of the 32 codes): a zero point z adds z times this
+  int32_t minus_high[kInputRows];  // the same over inputs 16..31
+  float scale[kInputRows];
+  float sum[kInputRows];  // scale * sum of the codes: what a block's minimum is multiplied with
+};
+
+// Bytes of a group expanded to one byte a code, fp32 scales and minima.
+inline constexpr size_t kExpandedBlock = 1024 + 128 + 128;
+
+struct LinearCall {
+  const uint8_t* group = nullptr;  // the records of 32 outputs, 64-byte aligned
+  const InputBlock* x = nullptr;   // [ceil(rows / 4)][blocks]
+  int blocks = 0;                  // inputs / 32
+  int rows = 0;
+  int outputs = 0;  // of this group, 1 to 32
+  float* y = nullptr;
+  int64_t y_stride = 0;        // floats between rows
+  uint8_t* scratch = nullptr;  // blocks * kExpandedBlock, 64-byte aligned
+};
+
+struct LinearTable {
+  // Up to four rows of x [rows, 32 * blocks]; the rows that are missing become zeros.
+  void (*quantize)(InputBlock* out, const float* x, int64_t stride, int rows, int blocks);
+  // y = x W^T for one group, by WeightType. Per output one chain over the blocks,
+  // acc = fma(sum of codes, scale_w * scale_x, acc), then fma(min, sum_x, acc): integer sums are
+  // exact, so a row's bits depend neither on the other rows nor on the tile.
+  void (*product[kWeightTypes])(const LinearCall& call);
+};
+
+namespace scalar {
+extern const LinearTable kLinearTable;
+}
+namespace avx2 {
+extern const LinearTable kLinearTable;
+}
+namespace avx512 {
+extern const LinearTable kLinearTable;
+}
+namespace avx512_bf16 {
+extern const LinearTable kLinearTable;
+}
+
+}  // namespace heed::kernels

@@ -1,0 +1,52 @@
+// Rows of x to 8 bits with a scale per 32 inputs, in the order in which the tile broadcasts them.
+// No include guard: each ISA's unit includes this text in its own namespace.
+
+namespace heed::kernels::HEED_ISA {
+namespace {
+
+constexpr int kBlockVectors = kBlockInputs / kLanes;
+
+// One row's 32 inputs. Codes go from -127 to 127, so the scale is max |x| / 127.
+HEED_INLINE void quantize_block(InputBlock& out, int row, const float* x) {
+  VF in[kBlockVectors];
+  VF top = zero();
+#pragma GCC unroll 8
+  for (int i = 0; i < kBlockVectors; ++i) {
+    in[i] = load(x + i * kLanes);
+    top = max(top, abs(in[i]));
+  }
+  const float most = reduce_max(top);
+  const float inverse = most > 0 ? 127.0f / most : 0.0f;
+  int8_t codes[kBlockInputs];
+  VI sums[2] = {set1_word(0), set1_word(0)};
+#pragma GCC unroll 8
+  for (int i = 0; i < kBlockVectors; ++i) {
+    const VI q = to_nearest_int(mul(in[i], set1(inverse)));
+    store_low_bytes(codes + i * kLanes, q);
+    sums[2 * i / kBlockVectors] = add_words(sums[2 * i / kBlockVectors], q);
+  }
+  const int32_t high = sum_words(sums[1]), sum = sum_words(sums[0]) + high;
+  for (int j = 0; j < 8; ++j) __builtin_memcpy(&out.q[j][row], codes + 4 * j, 4);
+  out.minus_sum[row] = -sum;
+  out.minus_high[row] = -high;
+  out.scale[row] = most / 127.0f;
+  out.sum[row] = out.scale[row] * static_cast<float>(sum);
+}
+
+void quantize_rows(InputBlock* out, const float* x, int64_t stride, int rows, int blocks) {
+  if (rows < kInputRows) __builtin_memset(out, 0, sizeof(*out) * static_cast<size_t>(blocks));
+  for (int b = 0; b < blocks; ++b) {
+    for (int r = 0; r < rows; ++r) quantize_block(out[b], r, x + r * stride + b * kBlockInputs);
+  }
+}
+
+}  // namespace
+
+extern const LinearTable kLinearTable = {
+    quantize_rows,
+    {linear_product<Q4_0>, linear_product<Q4_1>, linear_product<Q5_0>, linear_product<Q5_1>,
+     linear_product<Q8_0>, linear_product<Iq4Nl>, linear_product<Q4K>, linear_product<Q5K>,
+     linear_product<Q6K>},
+};
+
+}  // namespace heed::kernels::HEED_ISA

@@ -1,0 +1,219 @@
+// The tile of a quantised product: R rows of x against NV vectors of outputs, all blocks.
+//
+// Per block, row and vector: eight byte products into an integer sum, one conversion, one product of
+// the two scales, one fma (two with a minimum). On Zen 4 the multiplies share their ports with the
+// byte products, so 8 of 10 slots (8 of 11 with a minimum) are useful: that is the ceiling.
+// No include guard: each ISA's unit includes this text in its own namespace.
+
+namespace heed::kernels::HEED_ISA {
+namespace {
+
+// Integer sums of one block. Without VNNI products of bytes are summed in pairs of 16 bits, as many
+// words as cannot overflow: 2 * 127 * kMost * words <= 32767. Codes of 8 bits go as signed bytes.
+template <class W, int R, int NV>
+struct BlockSums {
+  VI s[R][NV];
+#if !defined(HEED_BYTE_DOT)
+  static constexpr bool kSigned = W::kMost > 127;
+  static constexpr int kWords = W::kMost == 15 ? 8 / W::kScales : W::kMost == 31 ? 4 / W::kScales
+                                : W::kMost == 63 ? 2 : 1;
+  VI pairs[R][NV];
+#endif
+
+  // first: 0 for sums over 32 inputs or the first 16 of them, 1 for the last 16.
+  template <int first>
+  HEED_INLINE void start(const InputBlock& x, int row) {
+    constexpr int kShift = __builtin_ctz(W::kZero);
+#if !defined(HEED_BYTE_DOT)
+    if constexpr (kSigned) {
+#pragma GCC unroll 4
+      for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+        for (int v = 0; v < NV; ++v) s[r][v] = set1_word(0);
+      }
+      return;
+    }
+#endif
+#pragma GCC unroll 4
+    for (int r = 0; r < R; ++r) {
+      VI minus = set1_word(static_cast<uint32_t>(x.minus_sum[row + r]));
+      if constexpr (W::kScales == 2) {
+        const VI high = set1_word(static_cast<uint32_t>(x.minus_high[row + r]));
+        minus = first == 1 ? high : sub_words(minus, high);
+      }
+#pragma GCC unroll 4
+      for (int v = 0; v < NV; ++v) s[r][v] = shift_left<kShift>(minus);
+    }
+  }
+
+  template <int h, int j>
+  HEED_INLINE void add_word(const InputBlock& x, int row, const uint8_t* block, int v0) {
+    VI w[NV];
+#pragma GCC unroll 4
+    for (int v = 0; v < NV; ++v) {
+      w[v] = W::template word<h, j>(block, v0 + v);
+      HEED_PIN(w[v]);
+    }
+#pragma GCC unroll 4
+    for (int r = 0; r < R; ++r) {
+      const VI q = set1_word(x.q[4 * h + j][row + r]);
+#pragma GCC unroll 4
+      for (int v = 0; v < NV; ++v) add_product<h, j>(r, v, w[v], q);
+    }
+  }
+
+  template <int h, int j>
+  HEED_INLINE void add_product(int r, int v, VI w, VI q) {
+#if defined(HEED_BYTE_DOT)
+    s[r][v] = dot_bytes(s[r][v], w, q);
+#else
+    constexpr int kIndex = W::kScales == 2 ? j : 4 * h + j;
+    VI p;
+    if constexpr (kSigned) {
+      const VI minus = xor_words(w, set1_word(0x80808080u));
+      p = multiply_bytes(abs_bytes(minus), sign_bytes(q, minus));
+    } else {
+      p = multiply_bytes(w, q);
+    }
+    pairs[r][v] = kIndex % kWords == 0 ? p : add_pairs(pairs[r][v], p);
+    if constexpr (kIndex % kWords == kWords - 1) {
+      s[r][v] = add_words(s[r][v], sum_pairs(pairs[r][v]));
+    }
+#endif
+  }
+
+  template <int h>
+  HEED_INLINE void add_half(const InputBlock& x, int row, const uint8_t* block, int v0) {
+    add_word<h, 0>(x, row, block, v0);
+    add_word<h, 1>(x, row, block, v0);
+    add_word<h, 2>(x, row, block, v0);
+    add_word<h, 3>(x, row, block, v0);
+  }
+};
+
+template <class W, int R, int NV>
+__attribute__((noinline)) void linear_tile(const LinearCall& call, const uint8_t* group,
+                                           const InputBlock* x, int row, int v0, float* y) {
+  VF acc[R][NV];
+#pragma GCC unroll 4
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+    for (int v = 0; v < NV; ++v) acc[r][v] = zero();
+  }
+  const int blocks = call.blocks;
+#pragma GCC unroll 1
+  for (int b = 0; b < blocks; ++b) {
+    const uint8_t* head = W::At::head(group, b);
+    const uint8_t* block = W::At::block(group, b);
+    const InputBlock& in = x[b];
+    BlockSums<W, R, NV> sums;
+    const auto scaled = [&]<int h>() HEED_LAMBDA_INLINE {
+#pragma GCC unroll 4
+      for (int v = 0; v < NV; ++v) {
+        VF scale = W::template scale<h>(head, block, v0 + v);
+        HEED_PIN(scale);
+#pragma GCC unroll 4
+        for (int r = 0; r < R; ++r) {
+          const VF both = mul(scale, set1(in.scale[row + r]));
+          acc[r][v] = fma(to_float(sums.s[r][v]), both, acc[r][v]);
+        }
+        if constexpr (W::kMin) {
+          VF min = W::min(head, block, v0 + v, scale);
+          HEED_PIN(min);
+#pragma GCC unroll 4
+          for (int r = 0; r < R; ++r) acc[r][v] = fma(min, set1(in.sum[row + r]), acc[r][v]);
+        }
+      }
+    };
+    sums.template start<0>(in, row);
+    sums.template add_half<0>(in, row, block, v0);
+    if constexpr (W::kScales == 2) {
+      scaled.template operator()<0>();
+      sums.template start<1>(in, row);
+      sums.template add_half<1>(in, row, block, v0);
+      scaled.template operator()<1>();
+    } else {
+      sums.template add_half<1>(in, row, block, v0);
+      scaled.template operator()<0>();
+    }
+  }
+#pragma GCC unroll 4
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+    for (int v = 0; v < NV; ++v) {
+      const int first = (v0 + v) * kLanes;
+      if (first < call.outputs) {
+        store_first(y + r * call.y_stride + first, acc[r][v], call.outputs - first);
+      }
+    }
+  }
+}
+
+template <class W>
+HEED_INLINE void linear_rows(const LinearCall& call, const uint8_t* group) {
+  constexpr int kVectors = kGroupOutputs / kLanes;
+  for (int first = 0; first < call.rows; first += kInputRows) {
+    const InputBlock* x = call.x + static_cast<ptrdiff_t>(first / kInputRows) * call.blocks;
+    const int rows = call.rows - first < kInputRows ? call.rows - first : kInputRows;
+    for (int row = 0; row < rows; row += kProductRows) {
+      float* y = call.y + (first + row) * call.y_stride;
+      for (int v = 0; v < kVectors; v += kProductVectors) {
+        switch (rows - row < kProductRows ? rows - row : kProductRows) {
+          case 1: linear_tile<W, 1, kProductVectors>(call, group, x, row, v, y); break;
+          case 2: linear_tile<W, 2, kProductVectors>(call, group, x, row, v, y); break;
+          case 3:
+            if constexpr (kProductRows >= 3) {
+              linear_tile<W, 3, kProductVectors>(call, group, x, row, v, y);
+            }
+            break;
+          default:
+            if constexpr (kProductRows >= 4) {
+              linear_tile<W, 4, kProductVectors>(call, group, x, row, v, y);
+            }
+            break;
+        }
+      }
+    }
+  }
+}
+
+template <class W, int h>
+HEED_INLINE void expand_half(const uint8_t* block, uint8_t* out, int v) {
+  out += h * 4 * kRowOfWords + v * kLanes * 4;
+  store_words(out, W::template word<h, 0>(block, v));
+  store_words(out + kRowOfWords, W::template word<h, 1>(block, v));
+  store_words(out + 2 * kRowOfWords, W::template word<h, 2>(block, v));
+  store_words(out + 3 * kRowOfWords, W::template word<h, 3>(block, v));
+}
+
+// A group once for all its row tiles. The scales are the same fp32 values that the direct tile makes.
+template <class W>
+__attribute__((noinline)) void expand(const LinearCall& call) {
+  for (int b = 0; b < call.blocks; ++b) {
+    const uint8_t* head = W::At::head(call.group, b);
+    const uint8_t* block = W::At::block(call.group, b);
+    uint8_t* out = call.scratch + static_cast<size_t>(b) * kExpandedBlock;
+    float* scales = reinterpret_cast<float*>(out + 1024);
+#pragma GCC unroll 1
+    for (int v = 0; v < kGroupOutputs / kLanes; ++v) {
+      expand_half<W, 0>(block, out, v);
+      expand_half<W, 1>(block, out, v);
+      const VF scale = W::template scale<0>(head, block, v);
+      store(scales + v * kLanes, scale);
+      if constexpr (W::kMin) store(scales + 32 + v * kLanes, W::min(head, block, v, scale));
+      if constexpr (W::kScales == 2) {
+        store(scales + 32 + v * kLanes, W::template scale<1>(head, block, v));
+      }
+    }
+  }
+}
+
+template <class W>
+void linear_product(const LinearCall& call) {
+  if (call.rows < W::kExpandRows) return linear_rows<W>(call, call.group);
+  expand<W>(call);
+  linear_rows<Expanded<W>>(call, call.scratch);
+}
+
+}  // namespace
+}  // namespace heed::kernels::HEED_ISA

@@ -1,0 +1,23 @@
+#include "linear/layout.h"
+
+namespace heed {
+
+namespace {
+
+constexpr int kNone = WeightLayout::kNone;
+
+constexpr WeightLayout kLayouts[kernels::kWeightTypes] = {
+    {"Q4_0", 18, 32, 576, 0, 4, 512, kNone},     {"Q4_1", 20, 32, 640, 0, 4, 512, 576},
+    {"Q5_0", 22, 32, 704, 0, 5, 640, kNone},     {"Q5_1", 24, 32, 768, 0, 5, 640, 704},
+    {"Q8_0", 34, 32, 1088, 0, 8, 1024, kNone},   {"IQ4_NL", 18, 32, 576, 0, 4, 512, kNone},
+    {"Q4_K", 144, 256, 576, 128, 4, 512, 544},   {"Q5_K", 176, 256, 704, 128, 5, 640, 672},
+    {"Q6_K", 210, 256, 832, 64, 6, 768, kNone},
+};
+
+}  // namespace
+
+const WeightLayout& weight_layout(kernels::WeightType type) {
+  return kLayouts[static_cast<int>(type)];
+}
+
+}  // namespace heed

@@ -1,0 +1,26 @@
+// Where the fields of a type lie: in the file's blocks, and in a group's records.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/linear/linear.h"
+
+namespace heed {
+
+// Offsets in bytes; kNone where the type has no such field.
+struct WeightLayout {
+  static constexpr int kNone = -1;
+  const char* name;
+  int file_bytes;    // of one block of the file
+  int file_inputs;   // 32 or 256
+  int record_bytes;  // of 32 inputs x 32 outputs, without the head
+  int head_bytes;    // per 8 records
+  int code_bits;     // 4, 5, 6 or 8
+  int scale;         // in the record: f16[32], or bytes in the K types
+  int min;
+};
+
+const WeightLayout& weight_layout(kernels::WeightType type);
+
+}  // namespace heed

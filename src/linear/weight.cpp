@@ -1,0 +1,203 @@
+#include "linear/weight.h"
+
+#include <cstring>
+
+#include "base/text.h"
+#include "linear/file_block.h"
+#include "linear/layout.h"
+
+namespace heed {
+namespace {
+
+using kernels::kBlockInputs;
+using kernels::kGroupOutputs;
+using kernels::kSuperBlocks;
+
+constexpr int kWordRow = kGroupOutputs * 4;
+constexpr int kCodes = 4 * kWordRow;
+
+bool has_super(const WeightLayout& layout) { return layout.head_bytes > 0; }
+
+int64_t record_at(const WeightLayout& layout, int64_t b) {
+  if (!has_super(layout)) return b * layout.record_bytes;
+  const int64_t super = layout.head_bytes + kSuperBlocks * layout.record_bytes;
+  return b / kSuperBlocks * super + layout.head_bytes + b % kSuperBlocks * layout.record_bytes;
+}
+
+int64_t group_bytes_of(const WeightLayout& layout, int64_t inputs) {
+  const int64_t blocks = inputs / kBlockInputs;
+  return blocks * layout.record_bytes + blocks / kSuperBlocks * layout.head_bytes;
+}
+
+void store_u16(uint8_t* p, uint16_t x) { std::memcpy(p, &x, 2); }
+uint16_t load_u16(const uint8_t* p) {
+  uint16_t x;
+  std::memcpy(&x, p, 2);
+  return x;
+}
+uint32_t load_u32(const uint8_t* p) {
+  uint32_t x;
+  std::memcpy(&x, p, 4);
+  return x;
+}
+void store_u32(uint8_t* p, uint32_t x) { std::memcpy(p, &x, 4); }
+
+// The codes of output `o` of a group into its record.
+void put_codes(const WeightLayout& layout, uint8_t* record, int o, const uint8_t* codes) {
+  if (layout.code_bits == 8) {
+    for (int j = 0; j < 8; ++j) std::memcpy(record + j * kWordRow + 4 * o, codes + 4 * j, 4);
+    return;
+  }
+  for (int j = 0; j < 4; ++j) {
+    const uint32_t low = load_u32(codes + 4 * j), high = load_u32(codes + 16 + 4 * j);
+    store_u32(record + j * kWordRow + 4 * o, (low & 0x0F0F0F0Fu) | (high & 0x0F0F0F0Fu) << 4);
+  }
+  if (layout.code_bits == 5) {
+    uint32_t fifth = 0;
+    for (int j = 0; j < 8; ++j) fifth |= (load_u32(codes + 4 * j) >> 4 & 0x01010101u) << j;
+    store_u32(record + kCodes + 4 * o, fifth);
+  } else if (layout.code_bits == 6) {
+    for (int h = 0; h < 2; ++h) {
+      uint32_t bits = 0;
+      for (int j = 0; j < 4; ++j) {
+        bits |= (load_u32(codes + 16 * h + 4 * j) >> 4 & 0x03030303u) << 2 * j;
+      }
+      store_u32(record + kCodes + h * kWordRow + 4 * o, bits);
+    }
+  }
+}
+
+void get_codes(const WeightLayout& layout, const uint8_t* record, int o, uint8_t* codes) {
+  if (layout.code_bits == 8) {
+    for (int j = 0; j < 8; ++j) std::memcpy(codes + 4 * j, record + j * kWordRow + 4 * o, 4);
+    return;
+  }
+  for (int k = 0; k < 8; ++k) {
+    uint32_t word = load_u32(record + k % 4 * kWordRow + 4 * o) >> (k / 4 * 4) & 0x0F0F0F0Fu;
+    if (layout.code_bits == 5) {
+      word |= (load_u32(record + kCodes + 4 * o) >> k & 0x01010101u) << 4;
+    } else if (layout.code_bits == 6) {
+      const uint32_t bits = load_u32(record + kCodes + k / 4 * kWordRow + 4 * o);
+      word |= (bits >> k % 4 * 2 & 0x03030303u) << 4;
+    }
+    store_u32(codes + 4 * k, word);
+  }
+}
+
+void put_scales(const WeightLayout& layout, uint8_t* record, int o, const FileBlock& block) {
+  if (!has_super(layout)) {
+    store_u16(record + layout.scale + 2 * o, block.scale[0]);
+    if (layout.min != WeightLayout::kNone) store_u16(record + layout.min + 2 * o, block.min);
+    return;
+  }
+  record[layout.scale + o] = static_cast<uint8_t>(block.scale[0]);
+  if (layout.min != WeightLayout::kNone) {
+    record[layout.min + o] = static_cast<uint8_t>(block.min);
+  } else {
+    record[layout.scale + kGroupOutputs + o] = static_cast<uint8_t>(block.scale[1]);
+  }
+}
+
+void get_scales(const WeightLayout& layout, const uint8_t* record, int o, FileBlock& block) {
+  if (!has_super(layout)) {
+    block.scale[0] = load_u16(record + layout.scale + 2 * o);
+    if (layout.min != WeightLayout::kNone) block.min = load_u16(record + layout.min + 2 * o);
+    return;
+  }
+  block.scale[0] = record[layout.scale + o];
+  if (layout.min != WeightLayout::kNone) {
+    block.min = record[layout.min + o];
+  } else {
+    block.scale[1] = record[layout.scale + kGroupOutputs + o];
+  }
+}
+
+}  // namespace
+
+int64_t file_block_inputs(WeightType type) { return weight_layout(type).file_inputs; }
+const char* weight_type_name(WeightType type) { return weight_layout(type).name; }
+
+int64_t file_row_bytes(WeightType type, int64_t inputs) {
+  const WeightLayout& layout = weight_layout(type);
+  return inputs / layout.file_inputs * layout.file_bytes;
+}
+
+int64_t PackedWeight::bytes_of(WeightType type, int64_t outputs, int64_t inputs) {
+  const int64_t groups = (outputs + kGroupOutputs - 1) / kGroupOutputs;
+  return groups * group_bytes_of(weight_layout(type), inputs);
+}
+
+Result<PackedWeight> PackedWeight::create(WeightType type, int64_t outputs, int64_t inputs) {
+  const WeightLayout& layout = weight_layout(type);
+  if (outputs < 1 || inputs < 1 || inputs % layout.file_inputs != 0) {
+    return error(Code::kInvalidArgument, "a ", layout.name, " weight of ", outputs, " x ", inputs,
+                 ": inputs must come in blocks of ", layout.file_inputs);
+  }
+  PackedWeight weight;
+  weight.type_ = type;
+  weight.outputs_ = outputs;
+  weight.inputs_ = inputs;
+  weight.group_bytes_ = group_bytes_of(layout, inputs);
+  const auto bytes = static_cast<size_t>(weight.bytes());
+  // Whole huge pages where the weight fills some: decode reads it from end to end.
+  constexpr size_t kHuge = size_t{2} << 20;
+  const size_t align = bytes >= 4 * kHuge ? kHuge : 64;
+  weight.data_.reset(
+      static_cast<uint8_t*>(std::aligned_alloc(align, (bytes + align - 1) / align * align)));
+  if (!weight.data_) {
+    return error(Code::kResourceExhausted, "no memory for the ", bytes, " bytes of a ", outputs,
+                 " x ", inputs, " weight");
+  }
+  return weight;
+}
+
+int PackedWeight::outputs_of(int64_t g) const {
+  const int64_t left = outputs_ - g * kGroupOutputs;
+  return static_cast<int>(left < kGroupOutputs ? left : kGroupOutputs);
+}
+
+void PackedWeight::fill(const void* rows, int64_t begin, int64_t end) {
+  const WeightLayout& layout = weight_layout(type_);
+  const int64_t row_bytes = file_row_bytes(type_, inputs_);
+  for (int64_t g = begin; g < end; ++g) {
+    uint8_t* group = data_.get() + g * group_bytes_;
+    const int valid = outputs_of(g);
+    if (valid < kGroupOutputs) std::memset(group, 0, static_cast<size_t>(group_bytes_));
+    for (int64_t b = 0; b < blocks(); ++b) {
+      uint8_t* record = group + record_at(layout, b);
+      for (int o = 0; o < valid; ++o) {
+        const uint8_t* row =
+            static_cast<const uint8_t*>(rows) + (g * kGroupOutputs + o) * row_bytes;
+        FileBlock block;
+        read_file_block(type_, row, b, block);
+        put_codes(layout, record, o, block.codes);
+        put_scales(layout, record, o, block);
+        if (!has_super(layout) || b % kSuperBlocks != 0) continue;
+        const SuperHead head = read_super_head(type_, row, b);
+        store_u16(record - layout.head_bytes + 2 * o, head.d);
+        if (layout.head_bytes > 64) store_u16(record - 64 + 2 * o, head.dmin);
+      }
+    }
+  }
+}
+
+void PackedWeight::unpack_row(int64_t output, void* row) const {
+  const WeightLayout& layout = weight_layout(type_);
+  const int64_t g = output / kGroupOutputs;
+  const int o = static_cast<int>(output % kGroupOutputs);
+  std::memset(row, 0, static_cast<size_t>(file_row_bytes(type_, inputs_)));
+  for (int64_t b = 0; b < blocks(); ++b) {
+    const uint8_t* record = group(g) + record_at(layout, b);
+    FileBlock block;
+    get_codes(layout, record, o, block.codes);
+    get_scales(layout, record, o, block);
+    auto* out = static_cast<uint8_t*>(row);
+    write_file_block(type_, out, b, block);
+    if (!has_super(layout) || b % kSuperBlocks != 0) continue;
+    write_super_head(type_, out, b,
+                     {load_u16(record - layout.head_bytes + 2 * o),
+                      layout.head_bytes > 64 ? load_u16(record - 64 + 2 * o) : uint16_t{0}});
+  }
+}
+
+}  // namespace heed
