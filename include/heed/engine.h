@@ -36,13 +36,19 @@ class CancelToken {
 // --- model ---------------------------------------------------------------------------------------
 
 enum class Weights : uint8_t {
-  kAsStored,  // quantised products, plain or repacked per type as measured
+  kAsStored,  // quantised products
   kF32,       // dequantised in memory: the reference of `heed kl`
+};
+
+enum class Linear : uint8_t {
+  kHeed,  // heed's own products for the quantised types it packs, ggml's for the others
+  kGgml,  // ggml's for all, plain or repacked per type as measured
 };
 
 struct ModelOptions {
   int threads = 0;  // 0: the cores this process may use
   Weights weights = Weights::kAsStored;
+  Linear linear = Linear::kHeed;  // of weights as stored
   bool map =
       true;  // false: the file is read into memory, so that later changes of it do not matter
   std::function<void(double fraction)> progress;  // while loading
@@ -62,7 +68,7 @@ struct ModelInfo {
   bool has_chat_template = false;
   Format default_k = Format::kBf16;  // pages that keep the model's logits (docs/numerics.md)
   Format default_v = Format::kBf16;
-  std::string linear;  // how products run: "ggml plain+repack", for reports
+  std::string linear;  // how products run: "heed", "ggml plain+repack", for reports
 };
 
 struct ChatMessage {

@@ -122,12 +122,7 @@ int64_t file_row_bytes(WeightType type, int64_t inputs) {
   return inputs / layout.file_inputs * layout.file_bytes;
 }
 
-int64_t PackedWeight::bytes_of(WeightType type, int64_t outputs, int64_t inputs) {
-  const int64_t groups = (outputs + kGroupOutputs - 1) / kGroupOutputs;
-  return groups * group_bytes_of(weight_layout(type), inputs);
-}
-
-Result<PackedWeight> PackedWeight::create(WeightType type, int64_t outputs, int64_t inputs) {
+Result<PackedWeight> PackedWeight::shape(WeightType type, int64_t outputs, int64_t inputs) {
   const WeightLayout& layout = weight_layout(type);
   if (outputs < 1 || inputs < 1 || inputs % layout.file_inputs != 0) {
     return error(Code::kInvalidArgument, "a ", layout.name, " weight of ", outputs, " x ", inputs,
@@ -138,6 +133,11 @@ Result<PackedWeight> PackedWeight::create(WeightType type, int64_t outputs, int6
   weight.outputs_ = outputs;
   weight.inputs_ = inputs;
   weight.group_bytes_ = group_bytes_of(layout, inputs);
+  return weight;
+}
+
+Result<PackedWeight> PackedWeight::create(WeightType type, int64_t outputs, int64_t inputs) {
+  HEED_ASSIGN(PackedWeight weight, shape(type, outputs, inputs));
   const auto bytes = static_cast<size_t>(weight.bytes());
   // Whole huge pages where the weight fills some: decode reads it from end to end.
   constexpr size_t kHuge = size_t{2} << 20;

@@ -23,8 +23,8 @@ class PackedWeight {
   // Memory for a weight [outputs, inputs]. Errors: inputs not in whole blocks; no memory.
   static Result<PackedWeight> create(WeightType type, int64_t outputs, int64_t inputs);
 
-  // Bytes that create() would take.
-  static int64_t bytes_of(WeightType type, int64_t outputs, int64_t inputs);
+  // The same without memory, to plan with.
+  static Result<PackedWeight> shape(WeightType type, int64_t outputs, int64_t inputs);
 
   // Groups [begin, end) from the file's rows, row_bytes apart; those behind the last output are
   // zeros. Different groups may be filled by different threads.

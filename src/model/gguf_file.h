@@ -74,6 +74,9 @@ class GgufFile {
   void prefetch() const {
     if (file_) file_->prefetch();
   }
+  void release(const uint8_t* data, size_t bytes) const {
+    if (file_) file_->release(data, bytes);
+  }
   Status unchanged() const { return file_ ? file_->unchanged() : Status::ok(); }
 
   const std::vector<GgufKey>& keys() const { return keys_; }

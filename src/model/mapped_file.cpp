@@ -87,6 +87,14 @@ void MappedFile::prefetch() const {
   if (mapped_) ::madvise(data_, size_, MADV_WILLNEED);  // advice: failure changes nothing
 }
 
+void MappedFile::release(const uint8_t* data, size_t bytes) const {
+  if (!mapped_) return;  // private memory would not come back
+  const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const uintptr_t first = (reinterpret_cast<uintptr_t>(data) + page - 1) / page * page;
+  const uintptr_t end = (reinterpret_cast<uintptr_t>(data) + bytes) / page * page;
+  if (end > first) ::madvise(reinterpret_cast<void*>(first), end - first, MADV_DONTNEED);
+}
+
 Status MappedFile::unchanged() const {
   if (!mapped_) return Status::ok();
   struct stat info {};

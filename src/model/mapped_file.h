@@ -30,6 +30,9 @@ class MappedFile {
   // Asks the system to read the file ahead, so that the first pass over it does not wait per page.
   void prefetch() const;
 
+  // The bytes were copied: their pages need not stay resident, and a later read brings them back.
+  void release(const uint8_t* data, size_t bytes) const;
+
   // The file still has the size and modification time it had at open. Reading a mapped page behind
   // the end of a truncated file kills the process, so callers ask before they touch the bytes (a
   // truncation within the microseconds between remains possible; kRead excludes it).

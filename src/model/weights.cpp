@@ -9,7 +9,9 @@
 #include <cstdlib>
 #include <cstring>
 #include <map>
+#include <optional>
 #include <thread>
+#include <unordered_map>
 
 #include "base/text.h"
 #include "model/tensor_rules.h"
@@ -71,6 +73,21 @@ bool can_multiply(ggml_backend_dev_t device, ggml_backend_buffer_type_t type,
 
 }  // namespace
 
+std::optional<WeightType> packed_weight_type(ggml_type type) {
+  switch (type) {
+    case GGML_TYPE_Q4_0: return WeightType::kQ4_0;
+    case GGML_TYPE_Q4_1: return WeightType::kQ4_1;
+    case GGML_TYPE_Q5_0: return WeightType::kQ5_0;
+    case GGML_TYPE_Q5_1: return WeightType::kQ5_1;
+    case GGML_TYPE_Q8_0: return WeightType::kQ8_0;
+    case GGML_TYPE_IQ4_NL: return WeightType::kIq4Nl;
+    case GGML_TYPE_Q4_K: return WeightType::kQ4K;
+    case GGML_TYPE_Q5_K: return WeightType::kQ5K;
+    case GGML_TYPE_Q6_K: return WeightType::kQ6K;
+    default: return {};
+  }
+}
+
 bool repack_wanted(ggml_type type) { return type == GGML_TYPE_Q4_0 || type == GGML_TYPE_IQ4_NL; }
 
 struct ModelWeights::Storage {
@@ -78,6 +95,7 @@ struct ModelWeights::Storage {
   std::vector<Context> repacked;  // one per buffer type
   std::vector<Buffer> buffers;
   std::vector<Memory> memory;
+  std::unordered_map<const ggml_tensor*, PackedWeight> packed;
   uint64_t mapped = 0;
   uint64_t owned = 0;
   bool any_plain = false;
@@ -90,10 +108,25 @@ ModelWeights::~ModelWeights() = default;
 uint64_t ModelWeights::mapped_bytes() const { return storage_->mapped; }
 uint64_t ModelWeights::owned_bytes() const { return storage_->owned; }
 
+const PackedWeight* ModelWeights::packed(const ggml_tensor* weight) const {
+  const auto at = storage_->packed.find(weight);
+  return at == storage_->packed.end() ? nullptr : &at->second;
+}
+
+int64_t ModelWeights::most_inputs() const {
+  int64_t most = 0;
+  for (const auto& [tensor, weight] : storage_->packed) most = std::max(most, weight.inputs());
+  return most;
+}
+
 std::string ModelWeights::linear_kind() const {
   if (storage_->dequantised) return "ggml f32";
-  if (storage_->any_repacked) return storage_->any_plain ? "ggml plain+repack" : "ggml repack";
-  return "ggml plain";
+  const bool heed = !storage_->packed.empty();
+  if (heed && !storage_->any_plain && !storage_->any_repacked) return "heed";
+  const char* rest = !storage_->any_repacked ? "ggml plain"
+                     : storage_->any_plain   ? "ggml plain+repack"
+                                             : "ggml repack";
+  return heed ? cat("heed + ", rest) : rest;
 }
 
 class WeightLoader {
@@ -116,6 +149,7 @@ class WeightLoader {
     storage_->tensors = make_context(file_.tensors().size() + 2);
     if (!storage_->tensors) return error(Code::kResourceExhausted, "no memory for tensor headers");
     HEED_TRY(place_all());
+    HEED_TRY(fill_packed());
     HEED_TRY(fill_repacked());
     HEED_TRY(fill_dequantised());
     return weights;
@@ -133,8 +167,10 @@ class WeightLoader {
     HEED_ASSIGN(weights_->head_bias, place("output.bias", false));
     if (!hyper_.tied_head) {
       HEED_ASSIGN(weights_->head, place("output.weight", true));
-    } else if (extra_type(*file_.find_tensor("token_embd.weight")) != nullptr) {
-      // A repacked matrix cannot be looked up by row, so tied embeddings exist twice then.
+    } else if (const GgufTensor& tied = *file_.find_tensor("token_embd.weight");
+               packed_type(tied) || extra_type(tied) != nullptr) {
+      // A rearranged matrix cannot be looked up by row: the lookup reads the few rows of a prompt
+      // from the file.
       HEED_ASSIGN(weights_->head, place("token_embd.weight", true));
     } else {
       weights_->head = weights_->embeddings;
@@ -163,6 +199,12 @@ class WeightLoader {
     return Status::ok();
   }
 
+  // The type under which heed multiplies with this tensor.
+  std::optional<WeightType> packed_type(const GgufTensor& tensor) const {
+    if (options_.linear != Linear::kHeed || options_.weights != Weights::kAsStored) return {};
+    return packed_weight_type(tensor.type);
+  }
+
   ggml_backend_buffer_type_t extra_type(const GgufTensor& tensor) const {
     if (!repack_wanted(tensor.type)) return nullptr;
     for (ggml_backend_buffer_type_t type : extra_types_) {
@@ -176,6 +218,7 @@ class WeightLoader {
     const GgufTensor* source = file_.find_tensor(name);
     if (source == nullptr) return static_cast<ggml_tensor*>(nullptr);
     if (matrix) {
+      if (const auto type = packed_type(*source)) return place_packed(*source, *type);
       if (const auto type = extra_type(*source)) return place_repacked(*source, type);
     }
     const bool vector = source->dims == 1 || source->ne[1] == 1;
@@ -207,6 +250,24 @@ class WeightLoader {
     tensor->data = memory.get();
     storage_->memory.push_back(std::move(memory));
     dequantised_.push_back({tensor, &source});
+    return tensor;
+  }
+
+  // ggml sees the shape only.
+  Result<ggml_tensor*> place_packed(const GgufTensor& source, WeightType type) {
+    ggml_tensor* tensor =
+        ggml_new_tensor_2d(storage_->tensors.get(), source.type, source.ne[0], source.ne[1]);
+    ggml_set_name(tensor, std::string(source.name).c_str());
+    tensor->data = kNoData;
+    Result<PackedWeight> weight = with_data_
+                                      ? PackedWeight::create(type, source.ne[1], source.ne[0])
+                                      : PackedWeight::shape(type, source.ne[1], source.ne[0]);
+    if (!weight.is_ok()) {
+      return weight.status().with_context(cat("tensor '", source.name, "'"));
+    }
+    storage_->owned += static_cast<uint64_t>(weight->bytes());
+    storage_->packed.emplace(tensor, std::move(*weight));
+    if (with_data_) packed_.push_back({tensor, &source});
     return tensor;
   }
 
@@ -244,25 +305,52 @@ class WeightLoader {
     return Status::ok();
   }
 
+  Status fill_packed() {
+    for (const Pending& item : packed_) {
+      HEED_TRY(checkpoint(*item.source));
+      PackedWeight& weight = storage_->packed.at(item.tensor);
+      const int64_t groups = weight.groups();
+      in_parts(item.source->bytes, [&](int64_t part, int64_t parts) {
+        fill_groups(weight, *item.source, groups * part / parts, groups * (part + 1) / parts);
+      });
+    }
+    return Status::ok();
+  }
+
+  // Slice after slice, so that the file's pages and the copy are not resident together.
+  void fill_groups(PackedWeight& weight, const GgufTensor& source, int64_t begin, int64_t end) {
+    const uint8_t* rows = file_.data(source);
+    const auto row_bytes = static_cast<int64_t>(ggml_row_size(source.type, source.ne[0]));
+    const int64_t group_bytes = row_bytes * kernels::kGroupOutputs;
+    const int64_t step = std::max<int64_t>(1, (int64_t{4} << 20) / group_bytes);
+    for (int64_t g = begin; g < end; g += step) {
+      const int64_t stop = std::min(end, g + step);
+      weight.fill(rows, g, stop);
+      const int64_t last = std::min(stop * kernels::kGroupOutputs, weight.outputs());
+      file_.release(rows + g * group_bytes,
+                    static_cast<size_t>(last * row_bytes - g * group_bytes));
+    }
+  }
+
+  // fn(part, parts) by the threads of the model; small tensors by this one.
+  template <class Fn>
+  void in_parts(uint64_t bytes, const Fn& fn) const {
+    const int parts = bytes > (1 << 20) ? std::max(1, options_.threads) : 1;
+    std::vector<std::jthread> helpers;  // they join when the system has no thread for a later one
+    helpers.reserve(static_cast<size_t>(parts - 1));
+    for (int t = 1; t < parts; ++t) helpers.emplace_back([&fn, t, parts] { fn(t, parts); });
+    fn(0, parts);
+  }
+
   Status fill_dequantised() {
     if (!with_data_) return Status::ok();
-    const int threads = std::max(1, options_.threads);
     for (const Pending& item : dequantised_) {
       HEED_TRY(checkpoint(*item.source));
       const int64_t rows = item.source->ne[1];
-      const auto part = [&](int member) {
-        widen(*item.source, static_cast<float*>(item.tensor->data), rows * member / threads,
-              rows * (member + 1) / threads);
-      };
-      const int used = item.source->bytes > (1 << 20) ? threads : 1;
-      if (used == 1) {
-        widen(*item.source, static_cast<float*>(item.tensor->data), 0, rows);
-        continue;
-      }
-      std::vector<std::jthread> helpers;  // they join when the system has no thread for a later one
-      helpers.reserve(static_cast<size_t>(threads - 1));
-      for (int t = 1; t < threads; ++t) helpers.emplace_back(part, t);
-      part(0);
+      in_parts(item.source->bytes, [&](int64_t part, int64_t parts) {
+        widen(*item.source, static_cast<float*>(item.tensor->data), rows * part / parts,
+              rows * (part + 1) / parts);
+      });
     }
     return Status::ok();
   }
@@ -301,7 +389,7 @@ class WeightLoader {
   ggml_backend_dev_t device_;
   std::vector<ggml_backend_buffer_type_t> extra_types_;
   std::map<ggml_backend_buffer_type_t, ggml_context*> repack_contexts_;
-  std::vector<Pending> repacked_, dequantised_;
+  std::vector<Pending> packed_, repacked_, dequantised_;
   ModelWeights* weights_ = nullptr;
   ModelWeights::Storage* storage_ = nullptr;
   uint64_t done_ = 0;

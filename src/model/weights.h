@@ -1,14 +1,16 @@
-// The tensors of a model where products can use them: in the mapped file, rearranged by ggml for
-// its own kernels, or dequantised to fp32 in memory.
+// The tensors of a model where products can use them: packed for heed's products, in the mapped
+// file, rearranged by ggml for its own kernels, or dequantised to fp32 in memory.
 #pragma once
 
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "heed/engine.h"
+#include "linear/weight.h"
 #include "model/hyperparameters.h"
 
 struct ggml_tensor;
@@ -42,9 +44,13 @@ class ModelWeights {
   std::vector<LayerWeights> layers;
   std::vector<float> rope_factors;  // [n_rot / 2] or empty
 
+  // Null when ggml multiplies with this tensor.
+  const PackedWeight* packed(const ggml_tensor* weight) const;
+  int64_t most_inputs() const;  // of a row of a packed weight; 0 without any
+
   uint64_t mapped_bytes() const;    // read from the file in place
-  uint64_t owned_bytes() const;     // copies: repacked, dequantised, vectors
-  std::string linear_kind() const;  // "ggml plain+repack"
+  uint64_t owned_bytes() const;     // copies: packed, repacked, dequantised, vectors
+  std::string linear_kind() const;  // "heed", "heed + ggml plain", "ggml plain+repack"
 
  private:
   friend class WeightLoader;
@@ -52,6 +58,9 @@ class ModelWeights {
   ModelWeights();
   std::unique_ptr<Storage> storage_;
 };
+
+// heed's own products serve this type.
+std::optional<WeightType> packed_weight_type(ggml_type type);
 
 // ggml's rearranged layout is used for these types only (measured on Zen 4: Q4_0 1.4-1.5x at 512
 // rows and one row; Q4_K loses 1.8x at 512 rows to gain 1.2x at one; others have no such layout).

@@ -81,8 +81,10 @@ Result<std::unique_ptr<Engine::Impl>> Engine::Impl::create(std::shared_ptr<Model
   params.poll = 1;
   impl->pool.reset(ggml_threadpool_new(&params));
   if (!impl->pool) return error(Code::kResourceExhausted, "no memory for ", threads, " threads");
-  impl->graphs = std::make_unique<GraphCache>(hyper, weights, impl->step->ops.data(), threads,
-                                              impl->pool.get());
+  impl->linears = std::make_unique<LinearWorkspace>(isa, threads);
+  HEED_TRY(impl->linears->reserve(weights.most_inputs()));
+  impl->graphs = std::make_unique<GraphCache>(hyper, weights, impl->step->ops.data(),
+                                              impl->linears.get(), threads, impl->pool.get());
   return impl;
 }
 

@@ -60,6 +60,7 @@ struct Engine::Impl {
   std::unique_ptr<ggml_threadpool, ThreadpoolFree> pool;
   std::unique_ptr<Store> store;
   std::unique_ptr<Step> step;
+  std::unique_ptr<LinearWorkspace> linears;
   std::unique_ptr<GraphCache> graphs;
   std::unordered_map<SeqId, Logits> logits;  // null: none yet
   std::vector<float> hidden;                 // [chunk, embd], only with on_logits

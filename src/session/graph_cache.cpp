@@ -34,7 +34,7 @@ Status GraphCache::fill(Slot& slot, Result<std::unique_ptr<StepGraph>> built) {
 Result<StepGraph*> GraphCache::step(const GraphShape& shape) {
   if (shape.rows > kSmallRows) {
     if (!large_.graph || !(large_.graph->shape() == shape)) {
-      HEED_TRY(fill(large_, StepGraph::build(hyper_, weights_, ops_, shape)));
+      HEED_TRY(fill(large_, StepGraph::build(hyper_, weights_, ops_, linears_, shape)));
     }
     return large_.graph.get();
   }
@@ -45,7 +45,7 @@ Result<StepGraph*> GraphCache::step(const GraphShape& shape) {
     return small_.front().graph.get();
   }
   Slot slot;
-  HEED_TRY(fill(slot, StepGraph::build(hyper_, weights_, ops_, shape)));
+  HEED_TRY(fill(slot, StepGraph::build(hyper_, weights_, ops_, linears_, shape)));
   if (small_.size() == kSmallGraphs) small_.pop_back();
   small_.push_front(std::move(slot));
   return small_.front().graph.get();
@@ -53,7 +53,7 @@ Result<StepGraph*> GraphCache::step(const GraphShape& shape) {
 
 Result<StepGraph*> GraphCache::head(int rows) {
   if (!head_.graph || head_.graph->shape().rows != rows) {
-    HEED_TRY(fill(head_, StepGraph::build_head(hyper_, weights_, rows)));
+    HEED_TRY(fill(head_, StepGraph::build_head(hyper_, weights_, linears_, rows)));
   }
   return head_.graph.get();
 }

@@ -13,9 +13,14 @@ namespace heed {
 
 class GraphCache {
  public:
-  GraphCache(const Hyperparameters& hyper, const ModelWeights& weights, LayerOp* ops, int threads,
-             ggml_threadpool* pool)
-      : hyper_(hyper), weights_(weights), ops_(ops), threads_(threads), pool_(pool) {}
+  GraphCache(const Hyperparameters& hyper, const ModelWeights& weights, LayerOp* ops,
+             LinearWorkspace* linears, int threads, ggml_threadpool* pool)
+      : hyper_(hyper),
+        weights_(weights),
+        ops_(ops),
+        linears_(linears),
+        threads_(threads),
+        pool_(pool) {}
 
   // Valid until the next call.
   Result<StepGraph*> step(const GraphShape& shape);
@@ -34,6 +39,7 @@ class GraphCache {
   const Hyperparameters& hyper_;
   const ModelWeights& weights_;
   LayerOp* ops_;
+  LinearWorkspace* linears_;
   int threads_;
   ggml_threadpool* pool_;
   std::list<Slot> small_;  // most recently used first

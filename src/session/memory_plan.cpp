@@ -76,10 +76,11 @@ Result<Costs> costs_of(const GgufFile& file, const Hyperparameters& hyper,
   for (const int graph_rows : std::set<int>{rows, std::min(rows, 64), 1}) {
     const GraphShape shape{.rows = graph_rows, .outputs = 1, .output = StepOutput::kLogits};
     std::vector<LayerOp> ops(static_cast<size_t>(hyper.layers));
-    HEED_ASSIGN(auto graph, StepGraph::build(hyper, *weights, ops.data(), shape));
+    HEED_ASSIGN(auto graph, StepGraph::build(hyper, *weights, ops.data(), nullptr, shape));
     costs.compute += StepGraph::measure(*graph, model.threads);
   }
   HEED_ASSIGN(const uint64_t scratch, workspace_bytes(hyper, rows, model.threads, isa, tokens));
+  costs.compute += LinearWorkspace::bytes_of(weights->most_inputs(), model.threads);
   costs.compute += scratch + static_cast<uint64_t>(hyper.vocab) * sizeof(float);
   return costs;
 }

@@ -11,7 +11,7 @@ namespace heed {
 namespace {
 
 // Nodes and leaves of one layer, bias and post-norm included, with room; and of the ends.
-constexpr size_t kNodesPerLayer = 48;
+constexpr size_t kNodesPerLayer = 64;
 constexpr size_t kNodesAround = 32;
 
 }  // namespace
@@ -19,12 +19,13 @@ constexpr size_t kNodesAround = 32;
 class GraphBuilder {
  public:
   GraphBuilder(const Hyperparameters& hyper, const ModelWeights& weights, LayerOp* ops,
-               StepGraph& graph)
+               LinearWorkspace* linears, StepGraph& graph)
       : hyper_(hyper),
         weights_(weights),
         ops_(ops),
         graph_(graph),
         c_(graph.context_.get()),
+        linear_(c_, weights, linears, graph.linear_ops_),
         rows_(graph.shape_.rows) {}
 
   void build() {
@@ -68,20 +69,23 @@ class GraphBuilder {
   ggml_tensor* maybe_norm(ggml_tensor* x, ggml_tensor* weight) {
     return weight == nullptr ? x : norm(x, weight);
   }
-  ggml_tensor* head(ggml_tensor* x) { return linear(c_, weights_.head, x, weights_.head_bias); }
+  ggml_tensor* head(ggml_tensor* x) {
+    LinearInput in(x);
+    return linear_.product(in, weights_.head, weights_.head_bias);
+  }
 
   // The residual behind layer i, or null when nothing behind its append is needed.
   ggml_tensor* layer(int i, ggml_tensor* x) {
     const LayerWeights& w = weights_.layers[i];
     const bool last = i == hyper_.layers - 1;
-    ggml_tensor* h = norm(x, w[LayerTensor::kAttnNorm]);
+    LinearInput h(norm(x, w[LayerTensor::kAttnNorm]));
     ggml_tensor* stored = append(i, h);
     if (last && graph_.shape_.output == StepOutput::kNothing) {
       ggml_build_forward_expand(graph_.graph_, stored);
       return nullptr;
     }
-    ggml_tensor* o = attend(i, h, stored);
-    o = linear(c_, w[LayerTensor::kOut], o, w[LayerTensor::kOutBias]);
+    LinearInput read(attend(i, h, stored));
+    ggml_tensor* o = linear_.product(read, w[LayerTensor::kOut], w[LayerTensor::kOutBias]);
     if (last && graph_.out_rows_ != nullptr) {
       o = ggml_get_rows(c_, o, graph_.out_rows_);
       x = ggml_get_rows(c_, x, graph_.out_rows_);
@@ -93,11 +97,11 @@ class GraphBuilder {
 
   // k and v of the rows into the store. The result is a dummy whose only use is the edge that
   // orders attend behind it.
-  ggml_tensor* append(int i, ggml_tensor* h) {
+  ggml_tensor* append(int i, LinearInput& h) {
     const LayerWeights& w = weights_.layers[i];
     const LayerHyper& layer = hyper_.layer[i];
-    ggml_tensor* k = linear(c_, w[LayerTensor::kK], h, w[LayerTensor::kKBias]);
-    ggml_tensor* v = linear(c_, w[LayerTensor::kV], h, w[LayerTensor::kVBias]);
+    ggml_tensor* k = linear_.product(h, w[LayerTensor::kK], w[LayerTensor::kKBias]);
+    ggml_tensor* v = linear_.product(h, w[LayerTensor::kV], w[LayerTensor::kVBias]);
     k = ggml_reshape_3d(c_, k, hyper_.dk, layer.kv_heads, rows_);  // [T, G, dk]
     v = ggml_reshape_3d(c_, v, hyper_.dv, layer.kv_heads, rows_);  // [T, G, dv]
     k = maybe_norm(k, w[LayerTensor::kKNorm]);
@@ -106,10 +110,10 @@ class GraphBuilder {
                           &ops_[i]);
   }
 
-  ggml_tensor* attend(int i, ggml_tensor* h, ggml_tensor* stored) {
+  ggml_tensor* attend(int i, LinearInput& h, ggml_tensor* stored) {
     const LayerWeights& w = weights_.layers[i];
     const LayerHyper& layer = hyper_.layer[i];
-    ggml_tensor* q = linear(c_, w[LayerTensor::kQ], h, w[LayerTensor::kQBias]);
+    ggml_tensor* q = linear_.product(h, w[LayerTensor::kQ], w[LayerTensor::kQBias]);
     q = ggml_reshape_3d(c_, q, hyper_.dk, layer.heads, rows_);  // [T, H, dk]
     q = maybe_norm(q, w[LayerTensor::kQNorm]);
     ggml_tensor* args[] = {q, stored};
@@ -117,12 +121,14 @@ class GraphBuilder {
                           attend_node, GGML_N_TASKS_MAX, &ops_[i]);
   }
 
-  ggml_tensor* feed_forward(const LayerWeights& w, ggml_tensor* h) {
-    ggml_tensor* gate = linear(c_, w[LayerTensor::kGate], h, w[LayerTensor::kGateBias]);
-    ggml_tensor* up = linear(c_, w[LayerTensor::kUp], h, w[LayerTensor::kUpBias]);
-    h = hyper_.arch->feed_forward == FeedForward::kGeGlu ? ggml_geglu_split(c_, gate, up)
-                                                         : ggml_swiglu_split(c_, gate, up);
-    return linear(c_, w[LayerTensor::kDown], h, w[LayerTensor::kDownBias]);
+  ggml_tensor* feed_forward(const LayerWeights& w, ggml_tensor* x) {
+    LinearInput h(x);
+    ggml_tensor* gate = linear_.product(h, w[LayerTensor::kGate], w[LayerTensor::kGateBias]);
+    ggml_tensor* up = linear_.product(h, w[LayerTensor::kUp], w[LayerTensor::kUpBias]);
+    LinearInput inner(hyper_.arch->feed_forward == FeedForward::kGeGlu
+                          ? ggml_geglu_split(c_, gate, up)
+                          : ggml_swiglu_split(c_, gate, up));
+    return linear_.product(inner, w[LayerTensor::kDown], w[LayerTensor::kDownBias]);
   }
 
   const Hyperparameters& hyper_;
@@ -130,6 +136,7 @@ class GraphBuilder {
   LayerOp* ops_;
   StepGraph& graph_;
   ggml_context* c_;
+  LinearBuilder linear_;
   int64_t rows_;
 };
 
@@ -144,20 +151,22 @@ Status StepGraph::make_context(size_t nodes) {
 
 Result<std::unique_ptr<StepGraph>> StepGraph::build(const Hyperparameters& hyper,
                                                     const ModelWeights& weights, LayerOp* ops,
+                                                    LinearWorkspace* linears,
                                                     const GraphShape& shape) {
   std::unique_ptr<StepGraph> graph(new StepGraph);
   graph->shape_ = shape;
   HEED_TRY(graph->make_context(kNodesPerLayer * static_cast<size_t>(hyper.layers) + kNodesAround));
-  GraphBuilder(hyper, weights, ops, *graph).build();
+  GraphBuilder(hyper, weights, ops, linears, *graph).build();
   return graph;
 }
 
 Result<std::unique_ptr<StepGraph>> StepGraph::build_head(const Hyperparameters& hyper,
-                                                         const ModelWeights& weights, int rows) {
+                                                         const ModelWeights& weights,
+                                                         LinearWorkspace* linears, int rows) {
   std::unique_ptr<StepGraph> graph(new StepGraph);
   graph->shape_ = {.rows = rows, .outputs = rows, .output = StepOutput::kLogits};
   HEED_TRY(graph->make_context(kNodesAround));
-  GraphBuilder(hyper, weights, nullptr, *graph).build_head();
+  GraphBuilder(hyper, weights, nullptr, linears, *graph).build_head();
   return graph;
 }
 

@@ -12,6 +12,7 @@
 
 #include "heed/status.h"
 #include "model/hyperparameters.h"
+#include "model/linear.h"
 #include "model/weights.h"
 #include "session/step.h"
 
@@ -39,13 +40,16 @@ struct GraphFree {
 
 class StepGraph {
  public:
-  // A graph without memory. `ops` (of the Step, [layers]) outlive it.
+  // A graph without memory. `ops` (of the Step, [layers]) and `linears` outlive it; `linears` may be
+  // null where the graph is only measured.
   static Result<std::unique_ptr<StepGraph>> build(const Hyperparameters& hyper,
                                                   const ModelWeights& weights, LayerOp* ops,
+                                                  LinearWorkspace* linears,
                                                   const GraphShape& shape);
   // The head alone: hidden rows [rows, embd] -> logits.
   static Result<std::unique_ptr<StepGraph>> build_head(const Hyperparameters& hyper,
-                                                       const ModelWeights& weights, int rows);
+                                                       const ModelWeights& weights,
+                                                       LinearWorkspace* linears, int rows);
 
   // Memory for the intermediate results, from `allocator`, and the plan of `pool`.
   Status allocate(ggml_gallocr* allocator, int threads, ggml_threadpool* pool);
@@ -76,6 +80,7 @@ class StepGraph {
   ggml_tensor* out_rows_ = nullptr;
   ggml_tensor* result_ = nullptr;
   ggml_tensor* hidden_in_ = nullptr;
+  LinearOps linear_ops_;
   ggml_cplan plan_{};
   std::vector<uint8_t> work_;
 };
