@@ -45,6 +45,9 @@ enum class Linear : uint8_t {
   kGgml,  // ggml's for all, plain or repacked per type as measured
 };
 
+const char* linear_name(Linear linear);  // "heed", "ggml"
+Result<Linear> parse_linear(std::string_view name);
+
 struct ModelOptions {
   int threads = 0;  // 0: the cores this process may use
   Weights weights = Weights::kAsStored;

@@ -39,7 +39,7 @@ class BenchVerb final : public Verb {
 
   eval::BenchOptions o_;
   eval::KernelBenchOptions kernels_;
-  std::string what_, model_, compare_, baseline_, k_type_, v_type_, output_ = "md";
+  std::string what_, model_, compare_, baseline_, k_type_, v_type_, linear_ = "heed", output_ = "md";
   std::vector<std::string> formats_, phases_;
   std::string so_far_;  // the report of the tests that are done
   bool offline_ = false, quiet_ = false;
@@ -74,6 +74,9 @@ void BenchVerb::options(CLI::App& app) {
       ->check(one_of({"f32", "f16", "bf16"}));
   add(app, "--cache-type-v", v_type_, "Format of heed's values (-ctv)")
       ->check(one_of({"f32", "f16", "bf16"}));
+  add(app, "--linear", linear_, "Quantised products: heed's own where it has them, or ggml's")
+      ->check(one_of({"heed", "ggml"}))
+      ->capture_default_str();
   add_flag(app, "--refresh-kl", o_.refresh_kl, "Measure kl_vs_ref again even where it is kept");
   kernel_options(app);
   add(app, "-o,--output", output_, "Form of the result")
@@ -102,6 +105,7 @@ Status BenchVerb::prepare_model() {
   if (!baseline_.empty()) {
     HEED_ASSIGN(o_.baseline, eval::parse_baseline(baseline_));
   }
+  HEED_ASSIGN(o_.linear, parse_linear(linear_));
   if (!k_type_.empty()) {
     HEED_ASSIGN(o_.engine.k, parse_format(k_type_));
   }

@@ -69,7 +69,7 @@ class KlVerb final : public Verb {
 
   eval::KlOptions o_;
   std::string model_, text_, against_ = "llama.cpp", weights_ = "stored", output_ = "text";
-  std::string k_type_, v_type_;
+  std::string k_type_, v_type_, linear_ = "heed";
   bool offline_ = false, quiet_ = false, progress_ = false;
 };
 
@@ -87,6 +87,9 @@ void KlVerb::options(CLI::App& app) {
       ->check(one_of({"f32", "f16", "bf16"}));
   add(app, "--cache-type-v", v_type_, "Format of heed's values (-ctv)")
       ->check(one_of({"f32", "f16", "bf16"}));
+  add(app, "--linear", linear_, "Quantised products: heed's own where it has them, or ggml's")
+      ->check(one_of({"heed", "ggml"}))
+      ->capture_default_str();
   add(app, "-t,--threads", o_.threads, "Threads; 0: the cores this process may use")
       ->capture_default_str();
   add(app, "-o,--output", output_, "Form of the result")
@@ -102,6 +105,7 @@ Result<eval::KlReport> KlVerb::measure(ProgressLine& line) {
   HEED_ASSIGN(o_.model, model_path(model_, offline_, progress_mode()));
   o_.model_label = model_;
   o_.weights_f32 = weights_ == "f32";
+  HEED_ASSIGN(o_.linear, parse_linear(linear_));
   if (!k_type_.empty()) {
     HEED_ASSIGN(o_.engine.k, parse_format(k_type_));
   }

@@ -109,6 +109,7 @@ Status RunVerb::load_and_tokenize(const std::string& user) {
   whereabouts().phase = "loading";
   ModelOptions load;
   load.threads = o_.threads;
+  HEED_ASSIGN(load.linear, parse_linear(o_.linear));
   const Clock::time_point start = Clock::now();
   HEED_ASSIGN(model_, open_model(path_, load, o_.progress_mode()));
   result_.load_s = seconds_since(start);

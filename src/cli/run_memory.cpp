@@ -29,6 +29,7 @@ struct Needs {
 Result<Needs> needs_of(const std::string& path, const RunOptions& options, int64_t prompt) {
   ModelOptions load;
   load.threads = options.threads;
+  HEED_ASSIGN(load.linear, parse_linear(options.linear));
   const int64_t tokens = std::min(options.engine.context, prompt + answer_tokens(options));
   Needs needs;
   HEED_ASSIGN(needs.plan, predict_memory(path, load, options.engine, tokens));

@@ -21,6 +21,7 @@ struct RunOptions {
   std::string system;
   std::string samplers;
   std::string k_type, v_type;
+  std::string linear = "heed";
   std::string flash = "on";
   std::string output = "text";
   std::string compare;

@@ -57,6 +57,7 @@ class BenchRun {
 Status BenchRun::open_heed(int64_t end) {
   ModelOptions load;
   load.threads = options_.threads;
+  load.linear = options_.linear;
   load.cancel = options_.cancel;
   HEED_ASSIGN(model_, Model::load(options_.model, load));
   EngineOptions engine = options_.engine;
@@ -103,6 +104,7 @@ Status BenchRun::measure_kl() {
   job.path = options_.model;
   job.threads = model_->threads();
   job.heed = options_.engine;
+  job.linear = options_.linear;
   job.refresh = options_.refresh_kl;
   job.cancel = options_.cancel;
   job.say = options_.say;

@@ -27,6 +27,7 @@ struct BenchOptions {
   int rounds = 0;                        // 0: by length (default_rounds)
   int threads = 0;                       // 0: the cores this process may use
   bool refresh_kl = false;
+  Linear linear = Linear::kHeed;
   EngineOptions engine;  // context and beyond_context are set from the tests
   const CancelToken* cancel = nullptr;
   std::function<void(const std::string&)> say;  // one line of progress

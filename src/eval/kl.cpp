@@ -37,6 +37,7 @@ Result<std::shared_ptr<Model>> load_model(const KlOptions& options, const std::s
   ModelOptions load;
   load.threads = options.threads;
   load.weights = weights;
+  load.linear = options.linear;
   load.cancel = options.cancel;
   load.progress = [&](double fraction) { tell(options, what, fraction); };
   return Model::load(path, load);
@@ -66,6 +67,7 @@ Result<std::vector<MemoryNeed>> needs_of(const KlOptions& options, const EngineO
                                          int vocab) {
   ModelOptions load;
   load.threads = options.threads;
+  load.linear = options.linear;
   load.weights = Weights::kF32;
   HEED_ASSIGN(const MemoryPlan reference,
               predict_memory(options.model, load, f32_pages(engine), options.context));

@@ -47,7 +47,7 @@ Result<Keys> make_keys(const ReferenceKlJob& job, int threads) {
   if (job.heed) {
     // The default is a function of the file and the program, which are in the key.
     const auto name = [](std::optional<Format> f) { return f ? format_name(*f) : "default"; };
-    keys.heed = cat(common, " heed ", name(job.heed->k), " ", name(job.heed->v), " chunk ",
+    keys.heed = cat(common, " heed ", linear_name(job.linear), " ", name(job.heed->k), " ", name(job.heed->v), " chunk ",
                     job.heed->chunk);
   }
   if (job.llama) keys.llama = cat(common, " llama.cpp ", describe(*job.llama));
@@ -80,6 +80,7 @@ EngineOptions window_engine(const ReferenceKlJob& job) {
 Status measure(const ReferenceKlJob& job, ReferenceKl& result) {
   ModelOptions load;
   load.threads = job.threads;
+  load.linear = job.linear;
   load.cancel = job.cancel;
   const EngineOptions engine = window_engine(job);
   EngineOptions exact = engine;
@@ -113,6 +114,7 @@ Status measure(const ReferenceKlJob& job, ReferenceKl& result) {
 Status check_room(const ReferenceKlJob& job, const ModelInfo& info) {
   ModelOptions load;
   load.threads = job.threads;
+  load.linear = job.linear;
   HEED_ASSIGN(const MemoryPlan heed, predict_memory(job.path, load, window_engine(job), kWindow));
   load.weights = Weights::kF32;
   EngineOptions exact = window_engine(job);

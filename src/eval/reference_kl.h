@@ -20,6 +20,7 @@ struct ReferenceKlJob {
   std::string path;
   int threads = 0;
   std::optional<EngineOptions> heed;
+  Linear linear = Linear::kHeed;  // of heed
   std::optional<LlamaOptions> llama;
   bool refresh = false;  // measure even where a result is kept
   const CancelToken* cancel = nullptr;

@@ -90,6 +90,15 @@ std::optional<WeightType> packed_weight_type(ggml_type type) {
 
 bool repack_wanted(ggml_type type) { return type == GGML_TYPE_Q4_0 || type == GGML_TYPE_IQ4_NL; }
 
+const char* linear_name(Linear linear) { return linear == Linear::kGgml ? "ggml" : "heed"; }
+
+Result<Linear> parse_linear(std::string_view name) {
+  for (const Linear linear : {Linear::kHeed, Linear::kGgml}) {
+    if (name == linear_name(linear)) return linear;
+  }
+  return error(Code::kInvalidArgument, "linear is '", name, "', must be heed or ggml");
+}
+
 struct ModelWeights::Storage {
   Context tensors;                // of everything but repacked weights
   std::vector<Context> repacked;  // one per buffer type

@@ -6,17 +6,22 @@ namespace {
 
 constexpr int kBlockVectors = kBlockInputs / kLanes;
 
-// One row's 32 inputs. Codes go from -127 to 127, so the scale is max |x| / 127.
+// Below this, 127 / max |x| would overflow: such a block counts as zeros.
+constexpr float kSmallestScaled = 1e-36f;
+
+// One row's 32 inputs. Codes go from -127 to 127, so the scale is max |x| / 127. The maximum is that
+// of the words, in which a NaN is larger than everything: it becomes the scale and with it the
+// result; an infinity likewise.
 HEED_INLINE void quantize_block(InputBlock& out, int row, const float* x) {
   VF in[kBlockVectors];
-  VF top = zero();
+  VI top = set1_word(0);
 #pragma GCC unroll 8
   for (int i = 0; i < kBlockVectors; ++i) {
     in[i] = load(x + i * kLanes);
-    top = max(top, abs(in[i]));
+    top = max_words(top, as_words(abs(in[i])));
   }
-  const float most = reduce_max(top);
-  const float inverse = most > 0 ? 127.0f / most : 0.0f;
+  const float most = largest_float(top);
+  const float inverse = most > kSmallestScaled ? 127.0f / most : 0.0f;
   int8_t codes[kBlockInputs];
   VI sums[2] = {set1_word(0), set1_word(0)};
 #pragma GCC unroll 8

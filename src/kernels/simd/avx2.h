@@ -133,6 +133,12 @@ constexpr int kProductVectors = 2;
 
 HEED_INLINE VI sub_words(VI a, VI b) { return _mm256_sub_epi32(a, b); }
 HEED_INLINE VI xor_words(VI a, VI b) { return _mm256_xor_si256(a, b); }
+HEED_INLINE VI max_words(VI a, VI b) { return _mm256_max_epi32(a, b); }
+HEED_INLINE float largest_float(VI a) {
+  __m128i x = _mm_max_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
+  x = _mm_max_epi32(x, _mm_shuffle_epi32(x, 0x4E));
+  return _mm_cvtss_f32(_mm_castsi128_ps(_mm_max_epi32(x, _mm_shuffle_epi32(x, 0xB1))));
+}
 HEED_INLINE VF to_float(VI a) { return _mm256_cvtepi32_ps(a); }
 HEED_INLINE VI to_nearest_int(VF a) { return _mm256_cvtps_epi32(a); }
 HEED_INLINE int32_t sum_words(VI a) {

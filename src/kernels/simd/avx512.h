@@ -133,6 +133,14 @@ constexpr int kProductVectors = 2;
 
 HEED_INLINE VI sub_words(VI a, VI b) { return _mm512_sub_epi32(a, b); }
 HEED_INLINE VI xor_words(VI a, VI b) { return _mm512_xor_si512(a, b); }
+HEED_INLINE VI max_words(VI a, VI b) { return _mm512_max_epi32(a, b); }
+// The float whose word is the largest of non-negative words.
+HEED_INLINE float largest_float(VI a) {
+  const int32_t word = _mm512_reduce_max_epi32(a);
+  float x;
+  __builtin_memcpy(&x, &word, 4);
+  return x;
+}
 HEED_INLINE VF to_float(VI a) { return _mm512_cvtepi32_ps(a); }
 HEED_INLINE VI to_nearest_int(VF a) { return _mm512_cvtps_epi32(a); }
 HEED_INLINE int32_t sum_words(VI a) { return _mm512_reduce_add_epi32(a); }

@@ -145,6 +145,11 @@ constexpr int kProductVectors = 2;
 
 HEED_INLINE VI sub_words(VI a, VI b) { return a - b; }
 HEED_INLINE VI xor_words(VI a, VI b) { return a ^ b; }
+HEED_INLINE VI max_words(VI a, VI b) { return choose(bits<VI>(a > b), a, b); }
+HEED_INLINE float largest_float(VI a) {
+  const uint32_t x = a[0] > a[1] ? a[0] : a[1], y = a[2] > a[3] ? a[2] : a[3];
+  return bits<float>(x > y ? x : y);
+}
 HEED_INLINE VF to_float(VI a) { return __builtin_convertvector(bits<VS>(a), VF); }
 HEED_INLINE VI to_nearest_int(VF a) {  // |a| < 2^22
   return as_words(a + 12582912.0f) - 0x4B400000u;

@@ -1,0 +1,81 @@
+// Packed weights: nothing of the file is lost, nothing else is read.
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <vector>
+
+#include "base/random.h"
+#include "linear/weight.h"
+
+namespace heed {
+namespace {
+
+class PackedTypes : public ::testing::TestWithParam<int> {
+ protected:
+  WeightType type() const { return static_cast<WeightType>(GetParam()); }
+};
+
+// Any bytes: scales, codes and minima of every value.
+std::vector<uint8_t> random_bytes(size_t n, uint64_t seed) {
+  std::vector<uint8_t> out(n);
+  for (size_t i = 0; i < n; ++i) out[i] = static_cast<uint8_t>(random_bits(seed, i));
+  return out;
+}
+
+TEST_P(PackedTypes, every_bit_of_the_file_comes_back) {
+  for (const int64_t outputs : {1, 31, 32, 33, 70}) {
+    for (const int64_t inputs : {256, 768}) {
+      const auto row = static_cast<size_t>(file_row_bytes(type(), inputs));
+      const std::vector<uint8_t> file =
+          random_bytes(row * static_cast<size_t>(outputs), static_cast<uint64_t>(outputs * inputs));
+      auto weight = PackedWeight::create(type(), outputs, inputs);
+      ASSERT_TRUE(weight.is_ok()) << weight.message();
+      weight->fill(file.data(), 0, weight->groups());
+      std::vector<uint8_t> back(row);
+      for (int64_t o = 0; o < outputs; ++o) {
+        weight->unpack_row(o, back.data());
+        ASSERT_EQ(std::memcmp(back.data(), file.data() + row * static_cast<size_t>(o), row), 0)
+            << weight_type_name(type()) << " output " << o << " of " << outputs << " x " << inputs;
+      }
+    }
+  }
+}
+
+TEST_P(PackedTypes, groups_filled_in_any_order_are_the_same) {
+  const int64_t outputs = 100, inputs = 512;
+  const auto file = random_bytes(
+      static_cast<size_t>(file_row_bytes(type(), inputs) * outputs), 7);
+  auto a = PackedWeight::create(type(), outputs, inputs);
+  auto b = PackedWeight::create(type(), outputs, inputs);
+  ASSERT_TRUE(a.is_ok() && b.is_ok());
+  a->fill(file.data(), 0, a->groups());
+  for (int64_t g = b->groups() - 1; g >= 0; --g) b->fill(file.data(), g, g + 1);
+  EXPECT_EQ(std::memcmp(a->group(0), b->group(0), static_cast<size_t>(a->bytes())), 0);
+}
+
+TEST_P(PackedTypes, a_packed_weight_is_as_large_as_the_file) {
+  auto weight = PackedWeight::shape(type(), 64, 2048);
+  ASSERT_TRUE(weight.is_ok());
+  const double ratio =
+      static_cast<double>(weight->bytes()) / static_cast<double>(64 * file_row_bytes(type(), 2048));
+  // Scales of 6 bits take 8 here: 8 x 64 + 128 bytes for 32 x 16 are 4 bytes in 144 or 176.
+  const bool wider = type() == WeightType::kQ4K || type() == WeightType::kQ5K;
+  EXPECT_DOUBLE_EQ(ratio, !wider ? 1.0 : type() == WeightType::kQ4K ? 148.0 / 144 : 180.0 / 176);
+}
+
+TEST_P(PackedTypes, inputs_must_come_in_whole_blocks) {
+  for (const int64_t inputs : {int64_t{0}, file_block_inputs(type()) + 1, int64_t{-32}}) {
+    auto weight = PackedWeight::create(type(), 32, inputs);
+    ASSERT_FALSE(weight.is_ok());
+    EXPECT_EQ(weight.status().code(), Code::kInvalidArgument);
+    EXPECT_NE(weight.message().find(weight_type_name(type())), std::string::npos);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Types, PackedTypes, ::testing::Range(0, kernels::kWeightTypes),
+                         [](const auto& info) {
+                           return weight_type_name(static_cast<WeightType>(info.param));
+                         });
+
+}  // namespace
+}  // namespace heed

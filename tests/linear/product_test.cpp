@@ -1,0 +1,200 @@
+// Products: a row's bits are its own, whatever else is computed, by whom and where.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <vector>
+
+#include "base/random.h"
+#include "cpu/team.h"
+#include "guard_memory.h"
+#include "isa_list.h"
+#include "linear/product.h"
+
+namespace heed {
+namespace {
+
+constexpr float kPoison = std::numeric_limits<float>::quiet_NaN();
+
+uint16_t half(float x) {  // of a small positive normal number
+  uint32_t u;
+  std::memcpy(&u, &x, 4);
+  return static_cast<uint16_t>(((u >> 23) - 112) << 10 | (u >> 13 & 0x3FF));
+}
+
+// Random codes with scales near 0.01, as trained weights have.
+PackedWeight random_weight(WeightType type, int64_t outputs, int64_t inputs, uint64_t seed) {
+  const int64_t row = file_row_bytes(type, inputs);
+  std::vector<uint8_t> file(static_cast<size_t>(row * outputs));
+  for (size_t i = 0; i < file.size(); ++i) file[i] = static_cast<uint8_t>(random_bits(seed, i));
+  const int64_t block = file_row_bytes(type, file_block_inputs(type));
+  for (size_t i = 0; i < file.size(); i += static_cast<size_t>(block)) {
+    const uint16_t d = half(0.01f + 0.001f * static_cast<float>(i % 7));
+    const size_t at = type == WeightType::kQ6K ? i + 208 : i;
+    std::memcpy(file.data() + at, &d, 2);
+    const bool has_min = type == WeightType::kQ4_1 || type == WeightType::kQ5_1 ||
+                         type == WeightType::kQ4K || type == WeightType::kQ5K;
+    if (has_min) std::memcpy(file.data() + at + 2, &d, 2);
+  }
+  auto weight = PackedWeight::create(type, outputs, inputs);
+  EXPECT_TRUE(weight.is_ok()) << weight.message();
+  weight->fill(file.data(), 0, weight->groups());
+  return std::move(*weight);
+}
+
+std::vector<float> random_rows(int64_t rows, int64_t inputs, uint64_t seed) {
+  std::vector<float> x(static_cast<size_t>(rows * inputs));
+  for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(random_normal(seed, i));
+  return x;
+}
+
+struct Aligned {
+  explicit Aligned(int64_t bytes)
+      : data(static_cast<uint8_t*>(
+            std::aligned_alloc(64, static_cast<size_t>((bytes + 63) / 64 * 64 + 64)))) {
+    std::memset(data, 0xA5, static_cast<size_t>((bytes + 63) / 64 * 64 + 64));
+  }
+  ~Aligned() { std::free(data); }
+  Aligned(const Aligned&) = delete;
+  Aligned& operator=(const Aligned&) = delete;
+  uint8_t* data;
+};
+
+// y [rows, outputs] of x [rows, inputs] by `members` threads.
+std::vector<float> run(Isa isa, const PackedWeight& weight, const float* x, int64_t rows,
+                       int members = 1) {
+  const Aligned quantized(quantized_bytes(rows, weight.inputs()));
+  const int64_t scratch_bytes = (product_scratch_bytes(weight.inputs()) + 63) / 64 * 64;
+  const Aligned scratch(scratch_bytes * members);
+  std::vector<float> y(static_cast<size_t>(rows * weight.outputs()), kPoison);
+  ProductCounter counter;
+  cpu::Team team(members);
+  team.run([&](int member, int n) {
+    quantize_inputs(isa, quantized.data, x, weight.inputs(), rows, weight.inputs(), member, n);
+  });
+  team.run([&](int member, int n) {
+    multiply(isa, weight, quantized.data, rows, y.data(), weight.outputs(),
+             scratch.data + scratch_bytes * member, counter, n);
+  });
+  EXPECT_EQ(counter.next.load(), 0);
+  return y;
+}
+
+class Products : public ::testing::TestWithParam<std::tuple<int, Isa>> {
+ protected:
+  WeightType type() const { return static_cast<WeightType>(std::get<0>(GetParam())); }
+  Isa isa() const { return std::get<1>(GetParam()); }
+};
+
+TEST_P(Products, a_rows_bits_do_not_depend_on_the_other_rows) {
+  const PackedWeight weight = random_weight(type(), 70, 512, 3);
+  const int64_t most = 67;
+  const std::vector<float> x = random_rows(most, 512, 11);
+  const std::vector<float> all = run(isa(), weight, x.data(), most);
+  for (const int64_t rows : {1, 2, 3, 4, 5, 15, 16, 17, 31}) {
+    for (const int64_t first : {int64_t{0}, int64_t{5}, most - rows}) {
+      const std::vector<float> some = run(isa(), weight, x.data() + first * 512, rows);
+      ASSERT_EQ(std::memcmp(some.data(), all.data() + first * 70, some.size() * sizeof(float)), 0)
+          << rows << " rows from " << first;
+    }
+  }
+}
+
+TEST_P(Products, nor_on_the_members) {
+  const PackedWeight weight = random_weight(type(), 200, 256, 5);
+  const std::vector<float> x = random_rows(33, 256, 12);
+  const std::vector<float> one = run(isa(), weight, x.data(), 33);
+  for (const int members : {2, 3, 7}) {
+    const std::vector<float> many = run(isa(), weight, x.data(), 33, members);
+    ASSERT_EQ(std::memcmp(one.data(), many.data(), one.size() * sizeof(float)), 0) << members;
+  }
+}
+
+TEST_P(Products, a_row_that_is_not_finite_spoils_itself_only) {
+  const PackedWeight weight = random_weight(type(), 40, 256, 6);
+  std::vector<float> x = random_rows(6, 256, 13);
+  const std::vector<float> clean = run(isa(), weight, x.data(), 6);
+  x[2 * 256 + 17] = std::numeric_limits<float>::quiet_NaN();
+  x[4 * 256 + 40] = std::numeric_limits<float>::infinity();
+  const std::vector<float> spoilt = run(isa(), weight, x.data(), 6);
+  for (int row = 0; row < 6; ++row) {
+    for (int o = 0; o < 40; ++o) {
+      const size_t at = static_cast<size_t>(row * 40 + o);
+      if (row == 2) {
+        EXPECT_TRUE(std::isnan(spoilt[at])) << o;
+      } else if (row == 4) {
+        EXPECT_FALSE(std::isfinite(spoilt[at])) << o;
+      } else {
+        EXPECT_EQ(std::memcmp(&spoilt[at], &clean[at], 4), 0) << row << " " << o;
+      }
+    }
+  }
+}
+
+TEST_P(Products, zeros_and_tiny_rows_give_zeros) {
+  const PackedWeight weight = random_weight(type(), 33, 256, 6);
+  std::vector<float> x(3 * 256, 0.0f);
+  for (int i = 0; i < 256; ++i) x[static_cast<size_t>(256 + i)] = 1e-42f;
+  for (const float y : run(isa(), weight, x.data(), 3)) EXPECT_NEAR(y, 0.0f, 1e-30f);
+}
+
+// Reads of x, the quantised rows and the weight's last group end where they must; y is written where
+// it belongs.
+TEST_P(Products, nothing_outside_is_touched) {
+  const int64_t inputs = 256, outputs = 45;
+  const PackedWeight weight = random_weight(type(), outputs, inputs, 8);
+  const std::vector<float> rows = random_rows(19, inputs, 14);
+  const std::vector<float> expected = run(isa(), weight, rows.data(), 19);
+  const test::GuardMemory x(rows.size() * sizeof(float), test::GuardSide::kBehind);
+  std::memcpy(x.data(), rows.data(), rows.size() * sizeof(float));
+  const test::GuardMemory quantized(static_cast<size_t>(quantized_bytes(19, inputs)),
+                                    test::GuardSide::kBehind);
+  const test::GuardMemory scratch(static_cast<size_t>(product_scratch_bytes(inputs)),
+                                  test::GuardSide::kBehind);
+  const int64_t stride = 50;
+  const auto floats = static_cast<size_t>(18 * stride + outputs);
+  const test::GuardMemory y(floats * sizeof(float), test::GuardSide::kBehind);
+  std::fill_n(y.floats(), floats, kPoison);
+  ProductCounter counter;
+  quantize_inputs(isa(), quantized.data(), x.floats(), inputs, 19, inputs, 0, 1);
+  multiply(isa(), weight, quantized.data(), 19, y.floats(), stride,
+           static_cast<uint8_t*>(scratch.data()), counter, 1);
+  for (int64_t row = 0; row < 19; ++row) {
+    EXPECT_EQ(std::memcmp(y.floats() + row * stride, expected.data() + row * outputs,
+                          static_cast<size_t>(outputs) * sizeof(float)),
+              0);
+    for (int64_t o = outputs; row < 18 && o < stride; ++o) {
+      EXPECT_TRUE(std::isnan(y.floats()[row * stride + o]));
+    }
+  }
+}
+
+// Integer sums are exact and the chain of fma is the same, so instruction sets with fma agree to the
+// last bit; scalar code rounds products and sums apart, 2^-24 of each of the chain's terms.
+TEST_P(Products, instruction_sets_agree) {
+  const PackedWeight weight = random_weight(type(), 64, 512, 9);
+  const std::vector<float> x = random_rows(21, 512, 15);
+  const std::vector<float> plain = run(Isa::kScalar, weight, x.data(), 21);
+  const std::vector<float> y = run(isa(), weight, x.data(), 21);
+  if (isa() != Isa::kScalar && isa_supported(Isa::kAvx2)) {
+    const std::vector<float> avx2 = run(Isa::kAvx2, weight, x.data(), 21);
+    EXPECT_EQ(std::memcmp(y.data(), avx2.data(), y.size() * sizeof(float)), 0);
+  }
+  double largest = 0;
+  for (const float v : plain) largest = std::max(largest, std::fabs(static_cast<double>(v)));
+  const double limit = 4.0 * (512 / 32) * std::ldexp(largest, -24);
+  for (size_t i = 0; i < y.size(); ++i) ASSERT_NEAR(y[i], plain[i], limit) << i;
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Types, Products,
+    ::testing::Combine(::testing::Range(0, kernels::kWeightTypes),
+                       ::testing::ValuesIn(test::tested_isas())),
+    [](const auto& info) {
+      return std::string(weight_type_name(static_cast<WeightType>(std::get<0>(info.param)))) + "_" +
+             isa_name(std::get<1>(info.param));
+    });
+
+}  // namespace
+}  // namespace heed

@@ -1,0 +1,134 @@
+// Products of packed weights against ggml: its decoder gives the weights, an fp64 product the truth,
+// and its own product the error that heed's may not exceed.
+#include <ggml-backend.h>
+#include <ggml-cpu.h>
+#include <ggml.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <memory>
+#include <vector>
+
+#include "base/random.h"
+#include "isa_list.h"
+#include "linear/product.h"
+#include "model/weights.h"
+
+namespace heed {
+namespace {
+
+constexpr ggml_type kTypes[] = {GGML_TYPE_Q4_0,   GGML_TYPE_Q4_1, GGML_TYPE_Q5_0,
+                                GGML_TYPE_Q5_1,   GGML_TYPE_Q8_0, GGML_TYPE_IQ4_NL,
+                                GGML_TYPE_Q4_K,   GGML_TYPE_Q5_K, GGML_TYPE_Q6_K};
+constexpr int64_t kOutputs = 96, kInputs = 1024, kRows = 20;
+
+struct Problem {
+  std::vector<uint8_t> file;    // [outputs] rows of the type
+  std::vector<float> weights;   // what they decode to
+  std::vector<float> x;         // [rows, inputs]
+  std::vector<double> truth;    // [rows, outputs]
+};
+
+// One input in 97 is 15 times larger when `outliers`: activations of real models look like that.
+Problem make_problem(ggml_type type, bool outliers) {
+  Problem p;
+  std::vector<float> source(static_cast<size_t>(kOutputs * kInputs));
+  for (size_t i = 0; i < source.size(); ++i) {
+    source[i] = 0.05f * static_cast<float>(random_normal(1, i));
+  }
+  const size_t row = ggml_row_size(type, kInputs);
+  p.file.resize(row * kOutputs);
+  ggml_quantize_chunk(type, source.data(), p.file.data(), 0, kOutputs, kInputs, nullptr);
+  p.weights.resize(source.size());
+  for (int64_t o = 0; o < kOutputs; ++o) {
+    ggml_get_type_traits(type)->to_float(p.file.data() + row * static_cast<size_t>(o),
+                                         p.weights.data() + o * kInputs, kInputs);
+  }
+  p.x.resize(static_cast<size_t>(kRows * kInputs));
+  for (size_t i = 0; i < p.x.size(); ++i) {
+    const bool large = outliers && i % static_cast<size_t>(kInputs) % 97 == 13;
+    p.x[i] = static_cast<float>(random_normal(2, i)) * (large ? 15.0f : 1.0f);
+  }
+  for (int64_t r = 0; r < kRows; ++r) {
+    for (int64_t o = 0; o < kOutputs; ++o) {
+      double sum = 0;
+      for (int64_t i = 0; i < kInputs; ++i) {
+        sum += static_cast<double>(p.x[static_cast<size_t>(r * kInputs + i)]) *
+               static_cast<double>(p.weights[static_cast<size_t>(o * kInputs + i)]);
+      }
+      p.truth.push_back(sum);
+    }
+  }
+  return p;
+}
+
+double relative_error(const std::vector<float>& y, const std::vector<double>& truth) {
+  double off = 0, norm = 0;
+  for (size_t i = 0; i < truth.size(); ++i) {
+    off += (static_cast<double>(y[i]) - truth[i]) * (static_cast<double>(y[i]) - truth[i]);
+    norm += truth[i] * truth[i];
+  }
+  return std::sqrt(off / norm);
+}
+
+std::vector<float> ggml_product(ggml_type type, const Problem& p) {
+  const std::unique_ptr<ggml_context, decltype(&ggml_free)> context(
+      ggml_init({.mem_size = size_t{64} << 20, .mem_buffer = nullptr, .no_alloc = false}),
+      &ggml_free);
+  ggml_tensor* w = ggml_new_tensor_2d(context.get(), type, kInputs, kOutputs);
+  ggml_tensor* x = ggml_new_tensor_2d(context.get(), GGML_TYPE_F32, kInputs, kRows);
+  std::memcpy(w->data, p.file.data(), p.file.size());
+  std::memcpy(x->data, p.x.data(), p.x.size() * sizeof(float));
+  ggml_tensor* y = ggml_mul_mat(context.get(), w, x);
+  ggml_cgraph* graph = ggml_new_graph(context.get());
+  ggml_build_forward_expand(graph, y);
+  EXPECT_EQ(ggml_graph_compute_with_ctx(context.get(), graph, 1), GGML_STATUS_SUCCESS);
+  const auto* out = static_cast<const float*>(y->data);
+  return {out, out + kRows * kOutputs};
+}
+
+std::vector<float> heed_product(Isa isa, ggml_type type, const Problem& p) {
+  auto weight = PackedWeight::create(*packed_weight_type(type), kOutputs, kInputs);
+  EXPECT_TRUE(weight.is_ok()) << weight.message();
+  weight->fill(p.file.data(), 0, weight->groups());
+  const auto aligned = [](int64_t bytes) {
+    return std::unique_ptr<void, decltype(&std::free)>(
+        std::aligned_alloc(64, static_cast<size_t>((bytes + 63) / 64 * 64)), &std::free);
+  };
+  const auto quantized = aligned(quantized_bytes(kRows, kInputs));
+  const auto scratch = aligned(product_scratch_bytes(kInputs));
+  std::vector<float> y(static_cast<size_t>(kRows * kOutputs));
+  ProductCounter counter;
+  quantize_inputs(isa, quantized.get(), p.x.data(), kInputs, kRows, kInputs, 0, 1);
+  multiply(isa, *weight, quantized.get(), kRows, y.data(), kOutputs,
+           static_cast<uint8_t*>(scratch.get()), counter, 1);
+  return y;
+}
+
+class LinearOracle : public ::testing::TestWithParam<ggml_type> {};
+
+// Both round the inputs to 8 bits in blocks of 32 (ggml's K types: 256), which is the error; the
+// margin is for the luck of two roundings of the same numbers (linear-notes: 0.00537 against
+// 0.00537 to 0.00541).
+TEST_P(LinearOracle, errs_no_more_than_ggml) {
+  constexpr double kLuck = 1.02;
+  ggml_cpu_init();
+  for (const bool outliers : {false, true}) {
+    const Problem p = make_problem(GetParam(), outliers);
+    const double ggml_error = relative_error(ggml_product(GetParam(), p), p.truth);
+    ASSERT_GT(ggml_error, 1e-4);
+    for (const Isa isa : test::tested_isas()) {
+      const double error = relative_error(heed_product(isa, GetParam(), p), p.truth);
+      EXPECT_LE(error, kLuck * ggml_error) << isa_name(isa) << (outliers ? " outliers" : "");
+      EXPECT_GT(error, 1e-4) << "the inputs were not rounded: this is not the product under test";
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Types, LinearOracle, ::testing::ValuesIn(kTypes), [](const auto& info) {
+  return std::string(ggml_type_name(info.param));
+});
+
+}  // namespace
+}  // namespace heed
