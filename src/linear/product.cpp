@@ -12,6 +12,17 @@ using kernels::kInputRows;
 
 namespace {
 
+// With few rows the weight is streamed from memory, and a member that takes a run of neighbouring
+// groups reads ahead of itself; with many, single groups balance the members better.
+constexpr int64_t kStreamedRows = 16;
+constexpr int64_t kRunBytes = 128 << 10;
+
+int64_t groups_at_a_time(const PackedWeight& weight, int64_t rows, int members) {
+  if (rows > kStreamedRows) return 1;
+  const int64_t by_bytes = kRunBytes * weight.groups() / weight.bytes();
+  return std::max<int64_t>(1, std::min(by_bytes, weight.groups() / (4 * members)));
+}
+
 int64_t row_tiles(int64_t rows) { return (rows + kInputRows - 1) / kInputRows; }
 
 }  // namespace
@@ -47,11 +58,14 @@ void multiply(Isa isa, const PackedWeight& weight, const void* quantized, int64_
   call.y_stride = y_stride;
   call.scratch = scratch;
   const int64_t groups = weight.groups();
-  for (int64_t g; (g = counter.next.fetch_add(1, std::memory_order_relaxed)) < groups;) {
-    call.group = weight.group(g);
-    call.outputs = weight.outputs_of(g);
-    call.y = y + g * kernels::kGroupOutputs;
-    product(call);
+  const int64_t run = groups_at_a_time(weight, rows, members);
+  for (int64_t first; (first = counter.next.fetch_add(run, std::memory_order_relaxed)) < groups;) {
+    for (int64_t g = first; g < std::min(groups, first + run); ++g) {
+      call.group = weight.group(g);
+      call.outputs = weight.outputs_of(g);
+      call.y = y + g * kernels::kGroupOutputs;
+      product(call);
+    }
   }
   if (counter.left.fetch_add(1, std::memory_order_acq_rel) == members - 1) {
     counter.left.store(0, std::memory_order_relaxed);

@@ -91,6 +91,10 @@ struct BlockSums {
   }
 };
 
+// Few rows wait for memory, and the hardware prefetcher stops at 4 KiB boundaries.
+constexpr int kFewRows = 3;
+constexpr size_t kPrefetchAhead = 4096;
+
 template <class W, int R, int NV>
 __attribute__((noinline)) void linear_tile(const LinearCall& call, const uint8_t* group,
                                            const InputBlock* x, int row, int v0, float* y) {
@@ -106,6 +110,12 @@ __attribute__((noinline)) void linear_tile(const LinearCall& call, const uint8_t
     const uint8_t* head = W::At::head(group, b);
     const uint8_t* block = W::At::block(group, b);
     const InputBlock& in = x[b];
+    if constexpr (R <= kFewRows) {
+      if (v0 == 0) {
+#pragma GCC unroll 18
+        for (size_t i = 0; i < W::At::kBytes; i += 64) prefetch_l2(block + kPrefetchAhead + i);
+      }
+    }
     BlockSums<W, R, NV> sums;
     const auto scaled = [&]<int h>() HEED_LAMBDA_INLINE {
 #pragma GCC unroll 4

@@ -17,6 +17,7 @@ HEED_INLINE const uint16_t* halves(const uint8_t* p) {
 // Where block b of a group lies, and the head of its eight blocks.
 template <int kHead, int kBlock>
 struct Records {
+  static constexpr size_t kBytes = kBlock;
   static constexpr size_t kSuper = kHead + kSuperBlocks * kBlock;
   static HEED_INLINE const uint8_t* head(const uint8_t* group, int b) {
     return group + kSuper * static_cast<size_t>(b / kSuperBlocks);
@@ -27,6 +28,7 @@ struct Records {
 };
 template <int kBlock>
 struct Records<0, kBlock> {
+  static constexpr size_t kBytes = kBlock;
   static HEED_INLINE const uint8_t* head(const uint8_t*, int) { return nullptr; }
   static HEED_INLINE const uint8_t* block(const uint8_t* group, int b) {
     return group + static_cast<size_t>(b) * kBlock;
