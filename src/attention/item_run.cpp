@@ -143,7 +143,7 @@ void ItemRun::attend_list_pages(const Range& range, int32_t begin, int32_t end) 
     page_.next_k = more ? store.k_page(next) : nullptr;
     page_.next_v = more && !v_aliases_k_ ? store.v_page(next) : nullptr;
     const void* k = store.k_page(list_->pages[page]);
-    if (v_aliases_k_) v_ops_.v_from_k(scratch_.v, k, call_.dk, call_.dv);
+    if (v_aliases_k_) v_ops_.v_from_k(scratch_.v, k, call_.dv);
     read_page(k, v_aliases_k_ ? scratch_.v : store.v_page(list_->pages[page]));
   }
 }
@@ -153,10 +153,10 @@ void ItemRun::attend_gathered(const Range& range, int32_t begin, int32_t end) {
   const void* k_from[kPageTokens];
   const void* v_from[kPageTokens];
   int32_t at[kPageTokens];
-  for (int32_t i = begin; i < end; i += kPageTokens) {
-    const int n = std::min<int32_t>(kPageTokens, end - i);
+  for (int64_t i = begin; i < end; i += kPageTokens) {
+    const int n = static_cast<int>(std::min<int64_t>(kPageTokens, end - i));
     const int32_t* slots = plan_.gather.data() + range.begin + i;
-    if (!mask_gathered(range, i / kPageTokens, slots, n)) continue;
+    if (!mask_gathered(range, static_cast<int>(i / kPageTokens), slots, n)) continue;
     for (int j = 0; j < n; ++j) {
       const PageId page = list_->pages[slots[j] / kPageTokens];
       k_from[j] = store.k_page(page);
@@ -165,7 +165,7 @@ void ItemRun::attend_gathered(const Range& range, int32_t begin, int32_t end) {
     }
     k_ops_.gather_k(scratch_.k, n, k_from, at, call_.dk);
     if (v_aliases_k_) {
-      v_ops_.v_from_k(scratch_.v, scratch_.k, call_.dk, call_.dv);
+      v_ops_.v_from_k(scratch_.v, scratch_.k, call_.dv);
     } else {
       v_ops_.gather_v(scratch_.v, n, v_from, at, call_.dv);
     }

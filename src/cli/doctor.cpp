@@ -46,13 +46,13 @@ std::vector<std::string> feature_names() {
 }
 
 // Each roof is the maximum over the rounds, because a disturbance only ever lowers one.
-void measure(Checkup& c, int rounds) {
+Status measure(Checkup& c, int rounds) {
   const CpuTime before = read_cpu_time();
   double lowest = 0, highest = 0;
   for (int i = 0; i < rounds && !interrupt_token().cancelled(); ++i) {
     eval::Machine round = c.machine;
     round.fp32_gflops = round.bf16_gflops = round.int8_gops = round.stream_gbps = 0;
-    eval::measure_roofs(round);
+    HEED_TRY(eval::measure_roofs(round));
     lowest = i == 0 ? round.fp32_gflops : std::min(lowest, round.fp32_gflops);
     highest = std::max(highest, round.fp32_gflops);
     c.machine.fp32_gflops = std::max(c.machine.fp32_gflops, round.fp32_gflops);
@@ -65,6 +65,7 @@ void measure(Checkup& c, int rounds) {
     c.steal_during = (after.stolen - before.stolen) / (after.total - before.total);
   }
   c.roof_spread = highest > 0 ? lowest / highest : 0;
+  return Status::ok();
 }
 
 void find_processor(const Checkup& c, std::vector<std::string>& out) {
@@ -242,7 +243,7 @@ class DoctorVerb final : public Verb {
     c.machine = std::move(*machine);
     c.system = read_system_facts();
     c.features = feature_names();
-    measure(c, rounds_);
+    if (const Status measured = measure(c, rounds_); !measured.is_ok()) return fail(measured);
     if (interrupt_token().cancelled()) {
       acknowledge_interrupt();
       note("interrupted");

@@ -117,7 +117,7 @@ Status run_rounds(const KernelBenchOptions& options, const KernelShape& shape,
         one.seconds.push_back(seconds / static_cast<double>(one.contender->copies()));
       }
     }
-    if (round == 0 || round == rounds / 2) measure_roofs(machine);
+    if (round == 0 || round == rounds / 2) HEED_TRY(measure_roofs(machine));
   }
   return Status::ok();
 }
@@ -250,7 +250,7 @@ Result<KernelReport> bench_kernels(const KernelBenchOptions& options) {
   HEED_TRY(check_largest(options));
   KernelReport report;
   HEED_ASSIGN(report.machine, describe_machine(threads));
-  measure_roofs(report.machine);
+  HEED_TRY(measure_roofs(report.machine));
   for (const KernelShape& shape : list_shapes(options)) {
     HEED_TRY(bench_shape(options, shape, report));
   }

@@ -150,7 +150,7 @@ Status BenchRun::run_tests(const std::vector<BenchTest>& tests) {
     HEED_ASSIGN(const auto result, run_rounds(test, engines_, tokens_, held, rounds, options_.say));
     held = test.depth;
     add_rows(test, result);
-    measure_roofs(report_.machine);
+    HEED_TRY(measure_roofs(report_.machine));
     if (options_.on_rows) options_.on_rows(report_);
   }
   return Status::ok();
@@ -195,7 +195,7 @@ Result<BenchReport> BenchRun::run() {
   HEED_TRY(check_bench_memory(options_, tests));
   HEED_TRY(open_heed(end));
   HEED_ASSIGN(report_.machine, describe_machine(model_->threads()));
-  measure_roofs(report_.machine);
+  HEED_TRY(measure_roofs(report_.machine));
   engines_[0]->park();
   if (options_.compare_llama) {
     HEED_TRY(choose_peers());

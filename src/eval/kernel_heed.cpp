@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/guard.h"
 #include "cpu/team.h"
 #include "eval/kernel_shape.h"
 #include "heed/attention.h"
@@ -154,10 +155,12 @@ uint64_t heed_contender_bytes(const KernelShape& shape, Format format, uint64_t 
 Result<std::unique_ptr<KernelContender>> make_heed_contender(const KernelInputs& inputs,
                                                              Format format, int threads,
                                                              uint64_t rotate_bytes) {
-  HEED_ASSIGN(const Isa isa, choose_isa());
-  auto contender = std::make_unique<HeedContender>(inputs, format, threads, isa);
-  HEED_TRY(contender->prepare(isa, rotate_bytes));
-  return std::unique_ptr<KernelContender>(std::move(contender));
+  return guarded("preparing heed's kernels", [&]() -> Result<std::unique_ptr<KernelContender>> {
+    HEED_ASSIGN(const Isa isa, choose_isa());
+    auto contender = std::make_unique<HeedContender>(inputs, format, threads, isa);
+    HEED_TRY(contender->prepare(isa, rotate_bytes));
+    return std::unique_ptr<KernelContender>(std::move(contender));
+  });
 }
 
 }  // namespace heed::eval

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "base/guard.h"
 #include "base/text.h"
 #include "cpu/team.h"
 #include "heed/cpu.h"
@@ -72,7 +73,9 @@ Result<Machine> describe_machine(int threads) {
   return machine;
 }
 
-void measure_roofs(Machine& machine) {
+namespace {
+
+void measure_round(Machine& machine) {
   cpu::Team team(machine.threads);
   const kernels::Table* widest = nullptr;
   // The roofs are the processor's: an instruction set that HEED_ISA leaves out still counts.
@@ -90,6 +93,15 @@ void measure_roofs(Machine& machine) {
   for (int round = 0; round < 2; ++round) {
     machine.stream_gbps = std::max(machine.stream_gbps, read_rate(team, *widest, data));
   }
+}
+
+}  // namespace
+
+Status measure_roofs(Machine& machine) {
+  return guarded("measuring the roofs", [&]() -> Status {
+    measure_round(machine);
+    return Status::ok();
+  });
 }
 
 }  // namespace heed::eval

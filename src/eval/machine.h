@@ -10,7 +10,7 @@ namespace heed::eval {
 Result<Machine> describe_machine(int threads);
 
 // One round of the roof loops, about a quarter of a second; `machine` keeps the maximum of all
-// rounds so far, because interference only ever lowers a round.
-void measure_roofs(Machine& machine);
+// rounds so far, because interference only ever lowers a round. Errors: memory or threads.
+Status measure_roofs(Machine& machine);
 
 }  // namespace heed::eval

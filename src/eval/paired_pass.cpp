@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/guard.h"
 #include "base/text.h"
 #include "cpu/team.h"
 
@@ -46,10 +47,8 @@ Status compare_chunk(std::span<const View<const float, 2>> logits, std::span<Pai
   return Status::ok();
 }
 
-}  // namespace
-
-Status run_pairs(std::span<const std::unique_ptr<LogitSource>> sources, std::span<Pair> pairs,
-                 std::span<const std::vector<Token>> windows, const PassOptions& options) {
+Status run_windows(std::span<const std::unique_ptr<LogitSource>> sources, std::span<Pair> pairs,
+                   std::span<const std::vector<Token>> windows, const PassOptions& options) {
   cpu::Team team(options.threads);
   int64_t total = 0, done = 0;
   for (const auto& window : windows) total += static_cast<int64_t>(window.size());
@@ -72,6 +71,13 @@ Status run_pairs(std::span<const std::unique_ptr<LogitSource>> sources, std::spa
     }
   }
   return Status::ok();
+}
+
+}  // namespace
+
+Status run_pairs(std::span<const std::unique_ptr<LogitSource>> sources, std::span<Pair> pairs,
+                 std::span<const std::vector<Token>> windows, const PassOptions& options) {
+  return guarded("comparing logits", [&] { return run_windows(sources, pairs, windows, options); });
 }
 
 std::vector<std::vector<Token>> cut_windows(std::span<const Token> text,

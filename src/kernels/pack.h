@@ -243,7 +243,7 @@ void gather_v<Bf16Page>(void* page, int n, const void* const* pages, const int32
 
 // V of latent attention: the first dv dims of K, transposed back into V's layout.
 template <class Page>
-void v_from_k(void* v_page, const void* k_page, int, int dv) {
+void v_from_k(void* v_page, const void* k_page, int dv) {
   using Word = typename Page::Word;
   Word* v = static_cast<Word*>(v_page);
   for (int t = 0; t < kSlots; t += kLanes) {
@@ -267,7 +267,7 @@ void v_from_k(void* v_page, const void* k_page, int, int dv) {
 }
 
 template <>
-void v_from_k<Bf16Page>(void* v_page, const void* k_page, int, int dv) {
+void v_from_k<Bf16Page>(void* v_page, const void* k_page, int dv) {
   const uint32_t* k = static_cast<const uint32_t*>(k_page);
   uint32_t* v = static_cast<uint32_t*>(v_page);
   const VI low = set1_word(0xFFFFu), high = set1_word(0xFFFF0000u);

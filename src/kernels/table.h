@@ -29,7 +29,7 @@ struct FormatOps {
   void (*gather_k)(void* page, int n, const void* const* pages, const int32_t* slots, int dk);
   void (*gather_v)(void* page, int n, const void* const* pages, const int32_t* slots, int dv);
   // The V page of which the stored K page is the transpose: its first dv columns.
-  void (*v_from_k)(void* v_page, const void* k_page, int dk, int dv);
+  void (*v_from_k)(void* v_page, const void* k_page, int dv);
   // Query rows as the scores of this K format want them.
   size_t (*q_bytes)(int dk);  // of one packed row, a multiple of 4
   void (*pack_q)(void* packed, const float* q, float scale, int dk);

@@ -1,17 +1,11 @@
 #include "session/rotary_table.h"
 
-#include <cmath>
-
 #include "attention/rotation.h"
+#include "model/architecture.h"
 
 namespace heed {
 
-RotaryTable::RotaryTable(const Rope& rope, int n_rot, std::span<const float> factors) {
-  for (int i = 0; i < n_rot / 2; ++i) {
-    const double divisor = rope.factors && !factors.empty() ? factors[i] : 1.0;
-    frequency_.push_back(std::pow(rope.base, -2.0 * i / n_rot) * rope.scale / divisor);
-  }
-}
+RotaryTable::RotaryTable(std::vector<double> frequencies) : frequency_(std::move(frequencies)) {}
 
 void RotaryTable::reserve(int64_t rows) {
   const size_t n = static_cast<size_t>(rows) * frequency_.size();
@@ -21,6 +15,22 @@ void RotaryTable::reserve(int64_t rows) {
 
 void RotaryTable::fill(std::span<const int64_t> positions) {
   rotary_table(frequency_, positions, cos_.data(), sin_.data());
+}
+
+Result<std::vector<RotaryTable>> rotary_tables(const Hyperparameters& hyper,
+                                               std::span<const float> factors) {
+  std::vector<RotaryTable> tables;
+  for (const Rope& rope : hyper.ropes) {
+    RotarySpec spec;
+    spec.layout = hyper.n_rot > 0 ? hyper.arch->rotary : RotaryLayout::kNone;
+    spec.n_rot = hyper.n_rot;
+    spec.base = rope.base;
+    spec.scale = rope.scale;
+    if (rope.factors) spec.factors = factors;
+    HEED_ASSIGN(std::vector<double> frequencies, rotary_frequencies(spec));
+    tables.emplace_back(std::move(frequencies));
+  }
+  return tables;
 }
 
 }  // namespace heed

@@ -6,14 +6,15 @@
 #include <vector>
 
 #include "heed/attention.h"
+#include "heed/status.h"
 #include "model/hyperparameters.h"
 
 namespace heed {
 
 class RotaryTable {
  public:
-  // Frequencies in fp64: base^(-2i/n_rot) * scale / factors[i]; `factors` may be empty.
-  RotaryTable(const Rope& rope, int n_rot, std::span<const float> factors);
+  // Radians per position of each pair; empty: nothing turns.
+  explicit RotaryTable(std::vector<double> frequencies);
 
   // Room for `rows`; may throw bad_alloc.
   void reserve(int64_t rows);
@@ -31,5 +32,10 @@ class RotaryTable {
   std::vector<double> frequency_;  // [n_rot / 2] radians per position
   std::vector<float> cos_, sin_;   // [T, n_rot / 2]
 };
+
+// Of each of a model's ropes; `factors` are those of its file, or empty. Errors: numbers that give no
+// frequencies (attention/rotation.h).
+Result<std::vector<RotaryTable>> rotary_tables(const Hyperparameters& hyper,
+                                               std::span<const float> factors);
 
 }  // namespace heed

@@ -41,9 +41,14 @@ int largest_kv_row(const Hyperparameters& hyper) {
 
 }  // namespace
 
-Step::Step(const Hyperparameters& hyper, std::span<const float> rope_factors, Store& store, Isa isa,
+Step::Step(const Hyperparameters& hyper, std::vector<RotaryTable> rotary, Store& store, Isa isa,
            int threads, int max_rows)
-    : hyper_(hyper), store_(store), isa_(isa), workspace_(isa, threads), threads_(threads) {
+    : hyper_(hyper),
+      store_(store),
+      isa_(isa),
+      workspace_(isa, threads),
+      threads_(threads),
+      rotary_(std::move(rotary)) {
   for (int i = 0; i < hyper.layers; ++i) {
     ops.push_back({this, i});
     const LayerHyper& layer = hyper.layer[i];
@@ -63,10 +68,7 @@ Step::Step(const Hyperparameters& hyper, std::span<const float> rope_factors, St
     }
     group_of_.push_back(static_cast<int>(at - groups_.begin()));
   }
-  for (const Rope& rope : hyper.ropes) {
-    rotary_.emplace_back(rope, hyper.n_rot, rope_factors);
-    rotary_.back().reserve(max_rows);
-  }
+  for (RotaryTable& table : rotary_) table.reserve(max_rows);
   const auto row = static_cast<size_t>(largest_kv_row(hyper));
   shared_keys_.resize(row * static_cast<size_t>(max_rows));
   private_keys_.resize(row * static_cast<size_t>(threads * kPrivateRows));

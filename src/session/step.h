@@ -42,7 +42,8 @@ struct AttendGroup {
 };
 
 struct Step {
-  Step(const Hyperparameters& hyper, std::span<const float> rope_factors, Store& store, Isa isa,
+  // `rotary` by Hyperparameters::ropes.
+  Step(const Hyperparameters& hyper, std::vector<RotaryTable> rotary, Store& store, Isa isa,
        int threads, int max_rows);
   Step(const Step&) = delete;
   Step& operator=(const Step&) = delete;

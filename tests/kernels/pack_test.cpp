@@ -217,7 +217,7 @@ TEST(Pack, v_from_k_is_the_transpose_of_the_first_dims) {
         const std::vector<float> rows = values(static_cast<size_t>(64 * dk), 31);
         Page k(ops.k_bytes(dk)), v(ops.v_bytes(dv));
         ops.pack_k(k.data.data(), 0, 64, rows.data(), dk, dk);
-        ops.v_from_k(v.data.data(), k.data.data(), dk, dv);
+        ops.v_from_k(v.data.data(), k.data.data(), dv);
         ASSERT_TRUE(v.guard_intact());
         std::vector<float> back(static_cast<size_t>(64 * dv));
         ops.unpack_v(v.data.data(), 0, 64, back.data(), dv, dv);

@@ -3,9 +3,12 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <bit>
+#include <cstring>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -49,172 +52,215 @@ inline Rows make_rows(const LayerShape& shape, int layer, const std::vector<uint
   return rows;
 }
 
-struct ModelSequence {
-  int64_t first = 0;
+// One list: the same tokens as its neighbours, until positions were edited and a truncate cut it
+// elsewhere.
+struct ModelList {
   std::vector<uint64_t> rows;   // committed
-  std::vector<uint64_t> pages;  // names; the same for every list, because tokens go to all
-  // Open transaction.
-  std::vector<uint64_t> pending;
-  std::vector<uint64_t> old_pages;
+  std::vector<uint64_t> pages;  // names
+  std::vector<uint64_t> old_pages;  // before the open transaction
+  // Side arrays that exist, [rows and pending ones].
+  std::optional<std::vector<int32_t>> position;
+  std::optional<std::vector<bool>> live;
+  std::optional<std::vector<float>> bias, mass;
+  std::optional<std::vector<uint8_t>> token_class;
+};
+
+struct ModelSequence {
+  int64_t first = 0, length = 0;
+  std::vector<ModelList> lists;
+  std::vector<uint64_t> pending;  // of the open transaction
   bool open = false;
-  // By list index: live bits of slots, and the other side arrays that exist.
-  std::map<int, std::vector<bool>> live;
-  std::map<int, std::vector<float>> bias;
-  std::map<int, std::vector<uint8_t>> token_class;
-  std::map<int, bool> position;
 };
 
 class StoreModel {
  public:
-  explicit StoreModel(const StoreDesc& desc) : desc_(desc) {}
+  explicit StoreModel(const StoreDesc& desc) : desc_(desc) {
+    for (size_t l = 0; l < desc.layers.size(); ++l) {
+      layer_of_.insert(layer_of_.end(), desc.layers[l].kv_heads, static_cast<int>(l));
+    }
+  }
 
   std::map<SeqId, ModelSequence> sequences;
   uint64_t next_row = 1, next_page = 1;
 
-  uint64_t holders(uint64_t page) const {
-    uint64_t n = 0;
-    for (const auto& [id, s] : sequences) {
-      for (uint64_t p : s.pages) n += p == page;
-      if (s.open) {
-        // A replaced page stays held by the transaction.
-        for (uint64_t p : s.old_pages)
-          n += p == page && !std::count(s.pages.begin(), s.pages.end(), p);
-      }
-    }
-    return n;
+  int lists() const { return static_cast<int>(layer_of_.size()); }
+  const LayerShape& layer_of(int list) const { return desc_.layers[layer_of_[list]]; }
+  int layer_index(int list) const { return layer_of_[list]; }
+  int head_index(int list) const {
+    int head = 0;
+    while (list > head && layer_of_[list - head - 1] == layer_of_[list]) ++head;
+    return head;
+  }
+
+  void create(SeqId id, int64_t first) {
+    ModelSequence& s = sequences[id];
+    s.first = first;
+    s.lists.resize(lists());
   }
 
   void begin(ModelSequence& s, int n) {
-    s.old_pages = s.pages;
-    s.open = true;
-    for (int i = 0; i < n; ++i) s.pending.push_back(next_row++);
-    if (s.rows.size() % kPageTokens != 0 && holders(s.pages.back()) > 1) {
-      s.pages.back() = next_page++;
+    for (int t = 0; t < n; ++t) s.pending.push_back(next_row++);
+    for (int i = 0; i < lists(); ++i) {
+      ModelList& list = s.lists[i];
+      list.old_pages = list.pages;
+      if (list.rows.size() % kPageTokens != 0 && holders(i, list.pages.back()) > 1) {
+        list.pages.back() = next_page++;
+      }
+      while (list.pages.size() * kPageTokens < list.rows.size() + n) {
+        list.pages.push_back(next_page++);
+      }
+      resize_sides(list, list.rows.size() + n);
+      for (int t = 0; list.position && t < n; ++t) {
+        (*list.position)[list.rows.size() + t] = static_cast<int32_t>(s.first + s.length + t);
+      }
     }
-    while (s.pages.size() * kPageTokens < s.rows.size() + n) s.pages.push_back(next_page++);
-    for (auto& [list, bits] : s.live) bits.resize(bits.size() + n, true);
-    for (auto& [list, values] : s.bias) values.resize(values.size() + n, 0.0f);
-    for (auto& [list, values] : s.token_class) values.resize(values.size() + n, 0);
+    s.open = true;
   }
 
   void commit(ModelSequence& s) {
-    s.rows.insert(s.rows.end(), s.pending.begin(), s.pending.end());
+    for (ModelList& list : s.lists) {
+      list.rows.insert(list.rows.end(), s.pending.begin(), s.pending.end());
+    }
+    s.length += static_cast<int64_t>(s.pending.size());
     s.pending.clear();
     s.open = false;
   }
 
   void abort(ModelSequence& s) {
-    s.pages = s.old_pages;
+    for (ModelList& list : s.lists) {
+      list.pages = list.old_pages;
+      resize_sides(list, list.rows.size());
+    }
     s.pending.clear();
     s.open = false;
-    shrink_sides(s);
   }
 
   void truncate(ModelSequence& s, int64_t position) {
-    const size_t keep = static_cast<size_t>(std::max<int64_t>(0, position - s.first));
-    if (keep >= s.rows.size()) return;
-    s.rows.resize(keep);
-    s.pages.resize((keep + kPageTokens - 1) / kPageTokens);
-    if (keep % kPageTokens != 0 && holders(s.pages.back()) > 1) s.pages.back() = next_page++;
-    shrink_sides(s);
-  }
-
-  int lists() const {
-    int n = 0;
-    for (const LayerShape& l : desc_.layers) n += l.kv_heads;
-    return n;
-  }
-
-  static uint64_t element_bytes(Format f) { return f == Format::kF32 ? 4 : 2; }
-  uint64_t entry_bytes(const LayerShape& l) const {
-    return l.dk * element_bytes(l.k) + (l.v_aliases_k ? 0 : l.dv * element_bytes(l.v));
+    if (position >= s.first + s.length) return;
+    for (int i = 0; i < lists(); ++i) {
+      ModelList& list = s.lists[i];
+      size_t keep = 0;
+      while (keep < list.rows.size() && position_of(s, list, keep) < position) ++keep;
+      if (keep == list.rows.size()) continue;
+      list.rows.resize(keep);
+      list.pages.resize((keep + kPageTokens - 1) / kPageTokens);
+      if (keep % kPageTokens != 0 && holders(i, list.pages.back()) > 1) {
+        list.pages.back() = next_page++;
+      }
+      resize_sides(list, keep);
+    }
+    s.length = position - s.first;
   }
 
   uint64_t distinct_pages() const {
-    std::map<uint64_t, bool> names;
-    for (const auto& [id, s] : sequences) {
-      for (uint64_t p : s.pages) names[p] = true;
-      if (s.open) {
-        for (uint64_t p : s.old_pages) names[p] = true;
-      }
-    }
-    return names.size();
+    uint64_t n = 0;
+    for (int i = 0; i < lists(); ++i) n += names(i).size();
+    return n;
   }
 
-  uint64_t live_bytes() const {
-    std::map<std::pair<int, uint64_t>, uint64_t> readable;  // (list, page) -> slots
-    for (const auto& [id, s] : sequences) {
-      for (int list = 0; list < lists(); ++list) {
-        const auto live = s.live.find(list);
-        for (size_t i = 0; i < s.rows.size(); ++i) {
-          if (live != s.live.end() && !live->second[i]) continue;
-          const uint64_t bit = uint64_t{1} << (i % kPageTokens);
-          readable[{list, s.pages[i / kPageTokens]}] |= bit;
-          // A page that an open transaction copied is there twice until commit or abort.
-          if (s.open) readable[{list, s.old_pages[i / kPageTokens]}] |= bit;
-        }
-      }
-    }
+  // Of the pages alone, with 8 bytes of header each.
+  uint64_t page_bytes() const {
     uint64_t bytes = 0;
-    for (const auto& [key, slots] : readable) {
-      bytes += std::popcount(slots) * entry_bytes(layer_of(key.first));
+    for (int i = 0; i < lists(); ++i) bytes += names(i).size() * page_cost(i);
+    return bytes;
+  }
+  // Page bytes that are counted more than once when every sequence is counted alone.
+  uint64_t shared_page_bytes() const {
+    uint64_t bytes = 0;
+    for (int i = 0; i < lists(); ++i) {
+      for (const auto& [name, holders] : names(i)) bytes += (holders - 1) * page_cost(i);
     }
     return bytes;
   }
 
-  // Bytes of the pages alone, with 8 bytes of header each.
-  uint64_t page_bytes() const {
-    uint64_t per_page = 0;
-    for (const LayerShape& l : desc_.layers) {
-      const size_t k = kernels::format_ops(desc_.isa, l.k).k_bytes(l.dk);
-      const size_t v = l.v_aliases_k ? 0 : kernels::format_ops(desc_.isa, l.v).v_bytes(l.dv);
-      per_page += l.kv_heads * (k + v + 8);
-    }
-    return distinct_pages() * per_page;
-  }
-
-  const LayerShape& layer_of(int list) const {
-    size_t l = 0;
-    while (list >= desc_.layers[l].kv_heads) list -= desc_.layers[l++].kv_heads;
-    return desc_.layers[l];
-  }
-
-  // Every row, position and side value of one sequence of the store.
-  void expect_equal(const Store& store, SeqId id) const {
-    const ModelSequence& s = sequences.at(id);
-    ASSERT_EQ(store.length(id), static_cast<int64_t>(s.rows.size()));
-    ASSERT_EQ(store.next_position(id), s.first + static_cast<int64_t>(s.rows.size()));
-    int list = 0;
-    for (size_t l = 0; l < desc_.layers.size(); ++l) {
-      const ListView* views = store.lists(id, static_cast<int>(l));
-      for (int g = 0; g < desc_.layers[l].kv_heads; ++g, ++list) {
-        ASSERT_NO_FATAL_FAILURE(expect_rows(store, s, static_cast<int>(l), g, views[g]));
-        ASSERT_NO_FATAL_FAILURE(expect_sides(s, list, views[g]));
+  uint64_t live_bytes() const {
+    uint64_t bytes = 0;
+    for (int i = 0; i < lists(); ++i) {
+      std::map<uint64_t, uint64_t> readable;  // page -> slots
+      for (const auto& [id, s] : sequences) {
+        const ModelList& list = s.lists[i];
+        for (size_t r = 0; r < list.rows.size(); ++r) {
+          if (list.live && !(*list.live)[r]) continue;
+          const uint64_t bit = uint64_t{1} << (r % kPageTokens);
+          readable[list.pages[r / kPageTokens]] |= bit;
+          // A page that an open transaction copied is there twice until commit or abort.
+          if (s.open) readable[list.old_pages[r / kPageTokens]] |= bit;
+        }
       }
+      const LayerShape& layer = layer_of(i);
+      const uint64_t entry = layer.dk * element_bytes(layer.k) +
+                             (layer.v_aliases_k ? 0 : layer.dv * element_bytes(layer.v));
+      for (const auto& [page, slots] : readable) bytes += std::popcount(slots) * entry;
+    }
+    return bytes;
+  }
+
+  // Every row and side value of one sequence of the store.
+  void expect_equal(Store& store, SeqId id) const {
+    const ModelSequence& s = sequences.at(id);
+    ASSERT_EQ(store.length(id), s.length);
+    ASSERT_EQ(store.next_position(id), s.first + s.length);
+    for (int i = 0; i < lists(); ++i) {
+      SCOPED_TRACE(cat("sequence ", id, " list ", i));
+      const ListView& view = store.lists(id, layer_of_[i])[head_index(i)];
+      ASSERT_EQ(view.pos0, s.first);
+      ASSERT_NO_FATAL_FAILURE(expect_rows(store, s, i, view));
+      ASSERT_NO_FATAL_FAILURE(expect_views(s.lists[i], view));
+      ASSERT_NO_FATAL_FAILURE(expect_hidden_sides(store, id, i));
     }
   }
 
  private:
-  void shrink_sides(ModelSequence& s) {
-    for (auto& [list, bits] : s.live) bits.resize(s.rows.size());
-    for (auto& [list, values] : s.bias) values.resize(s.rows.size());
-    for (auto& [list, values] : s.token_class) values.resize(s.rows.size());
+  static uint64_t element_bytes(Format f) { return f == Format::kF32 ? 4 : 2; }
+
+  uint64_t page_cost(int list) const {
+    const LayerShape& l = layer_of(list);
+    const size_t k = kernels::format_ops(desc_.isa, l.k).k_bytes(l.dk);
+    return k + (l.v_aliases_k ? 0 : kernels::format_ops(desc_.isa, l.v).v_bytes(l.dv)) + 8;
   }
 
-  void expect_rows(const Store& store, const ModelSequence& s, int layer, int head,
-                   const ListView& view) const {
-    const LayerShape& shape = desc_.layers[layer];
-    std::vector<uint64_t> ids = s.rows;
+  // Pages of list `i` of all sequences, with the number of their holders. A page that an open
+  // transaction replaced stays held by it.
+  std::map<uint64_t, uint64_t> names(int i) const {
+    std::map<uint64_t, uint64_t> holders;
+    for (const auto& [id, s] : sequences) {
+      const ModelList& list = s.lists[i];
+      for (uint64_t p : list.pages) ++holders[p];
+      if (!s.open) continue;
+      for (uint64_t p : list.old_pages) {
+        if (std::ranges::count(list.pages, p) == 0) ++holders[p];
+      }
+    }
+    return holders;
+  }
+  uint64_t holders(int i, uint64_t page) const { return names(i)[page]; }
+
+  static int64_t position_of(const ModelSequence& s, const ModelList& list, size_t slot) {
+    return list.position ? (*list.position)[slot] : s.first + static_cast<int64_t>(slot);
+  }
+
+  static void resize_sides(ModelList& list, size_t n) {
+    if (list.position) list.position->resize(n);
+    if (list.live) list.live->resize(n, true);
+    if (list.bias) list.bias->resize(n, 0.0f);
+    if (list.mass) list.mass->resize(n, 0.0f);
+    if (list.token_class) list.token_class->resize(n, 0);
+  }
+
+  void expect_rows(const Store& store, const ModelSequence& s, int i, const ListView& view) const {
+    const LayerShape& shape = layer_of(i);
+    const int layer = layer_of_[i], head = head_index(i);
+    std::vector<uint64_t> ids = s.lists[i].rows;
     ids.insert(ids.end(), s.pending.begin(), s.pending.end());
     ASSERT_EQ(view.len, static_cast<int>(ids.size()));
     std::vector<float> k(shape.dk), v(shape.dv);
-    for (size_t i = 0; i < ids.size(); ++i) {
-      const PageId page = view.pages[i / kPageTokens];
-      const int slot = static_cast<int>(i % kPageTokens);
+    for (size_t r = 0; r < ids.size(); ++r) {
+      const PageId page = view.pages[r / kPageTokens];
+      const int slot = static_cast<int>(r % kPageTokens);
       kernels::format_ops(desc_.isa, shape.k)
           .unpack_k(store.k_page(page), slot, 1, k.data(), 0, shape.dk);
       for (int d = 0; d < shape.dk; ++d) {
-        ASSERT_EQ(k[d], row_value(ids[i], layer, head, false, d)) << "row " << i << " column " << d;
+        ASSERT_EQ(k[d], row_value(ids[r], layer, head, false, d)) << "row " << r << " column " << d;
       }
       if (shape.v_aliases_k) {
         ASSERT_EQ(store.k_page(page), store.v_page(page));
@@ -223,32 +269,50 @@ class StoreModel {
       kernels::format_ops(desc_.isa, shape.v)
           .unpack_v(store.v_page(page), slot, 1, v.data(), 0, shape.dv);
       for (int d = 0; d < shape.dv; ++d) {
-        ASSERT_EQ(v[d], row_value(ids[i], layer, head, true, d)) << "row " << i << " column " << d;
+        ASSERT_EQ(v[d], row_value(ids[r], layer, head, true, d)) << "row " << r << " column " << d;
       }
     }
   }
 
-  void expect_sides(const ModelSequence& s, int list, const ListView& view) const {
-    ASSERT_EQ(view.pos0, s.first);
-    if (s.position.contains(list) && view.len > 0) {
-      ASSERT_NE(view.pos, nullptr);
-      for (int i = 0; i < view.len; ++i) ASSERT_EQ(view.pos[i], s.first + i);
-    }
-    if (const auto live = s.live.find(list); live != s.live.end()) {
-      for (int i = 0; i < view.len; ++i) {
-        ASSERT_EQ(view.live[i / kPageTokens] >> (i % kPageTokens) & 1, live->second[i]) << i;
+  // The side arrays that a view shows: there exactly when asked for, with the model's values.
+  void expect_views(const ModelList& list, const ListView& view) const {
+    if (view.len == 0) return;
+    ASSERT_EQ(view.pos != nullptr, list.position.has_value());
+    ASSERT_EQ(view.live != nullptr, list.live.has_value());
+    ASSERT_EQ(view.bias != nullptr, list.bias.has_value());
+    for (int r = 0; r < view.len; ++r) {
+      if (view.pos) {
+        ASSERT_EQ(view.pos[r], (*list.position)[r]) << r;
       }
-    } else {
-      ASSERT_EQ(view.live, nullptr);
+      if (view.live) {
+        ASSERT_EQ(view.live[r / kPageTokens] >> (r % kPageTokens) & 1, (*list.live)[r]) << r;
+      }
+      if (view.bias) {
+        ASSERT_EQ(view.bias[r], (*list.bias)[r]) << r;
+      }
     }
-    if (const auto bias = s.bias.find(list); bias != s.bias.end()) {
-      for (int i = 0; i < view.len; ++i) ASSERT_EQ(view.bias[i], bias->second[i]) << i;
-    } else {
-      ASSERT_EQ(view.bias, nullptr);
+  }
+
+  // The others, read through the store; asking for one that exists changes nothing.
+  void expect_hidden_sides(Store& store, SeqId id, int i) const {
+    const ModelList& list = sequences.at(id).lists[i];
+    const auto same = [&](SideArray kind, const auto& want) {
+      const auto data = store.side_array(id, layer_of_[i], head_index(i), kind);
+      ASSERT_TRUE(data.is_ok()) << data.message();
+      if (want.empty()) return;
+      ASSERT_EQ(std::memcmp(*data, want.data(), want.size() * sizeof(want[0])), 0)
+          << "side array " << static_cast<int>(kind);
+    };
+    if (list.mass) {
+      ASSERT_NO_FATAL_FAILURE(same(SideArray::kColumnMass, *list.mass));
+    }
+    if (list.token_class) {
+      ASSERT_NO_FATAL_FAILURE(same(SideArray::kTokenClass, *list.token_class));
     }
   }
 
   StoreDesc desc_;
+  std::vector<int> layer_of_;  // [lists]
 };
 
 // The best instruction set of this machine; what every test of the store packs with.

@@ -2,17 +2,15 @@
 // the whole executable: included by one file of it at most.
 #pragma once
 
-#include <atomic>
+#include <malloc.h>
+
 #include <cstddef>
-#include <cstdint>
 #include <cstdlib>
 #include <new>
 
-namespace heed::test {
+#include "heap_counters.h"
 
-inline std::atomic<int64_t> allocations{0};        // made so far, by all threads
-inline std::atomic<int64_t> allocations_left{-1};  // until one fails; -1: none does
-inline std::atomic<bool> shortage_lasts{false};    // then all later ones fail too
+namespace heed::test {
 
 // Null when it is this allocation's turn to fail. Unless the shortage lasts exactly one does: what
 // handles the failure may allocate again.
@@ -23,8 +21,23 @@ inline std::atomic<bool> shortage_lasts{false};    // then all later ones fail t
     return nullptr;
   }
   const size_t size = bytes > 0 ? bytes : 1;
-  if (alignment <= alignof(std::max_align_t)) return std::malloc(size);
-  return std::aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
+  void* memory = alignment <= alignof(std::max_align_t)
+                     ? std::malloc(size)
+                     : std::aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
+  if (memory != nullptr) {
+    heap_blocks.fetch_add(1, std::memory_order_relaxed);
+    heap_bytes.fetch_add(static_cast<int64_t>(malloc_usable_size(memory)),
+                         std::memory_order_relaxed);
+  }
+  return memory;
+}
+
+[[gnu::noinline]] inline void heap_free(void* memory) noexcept {
+  if (memory == nullptr) return;
+  heap_blocks.fetch_sub(1, std::memory_order_relaxed);
+  heap_bytes.fetch_sub(static_cast<int64_t>(malloc_usable_size(memory)),
+                       std::memory_order_relaxed);
+  std::free(memory);
 }
 
 [[gnu::noinline]] inline void* heap_allocate_or_throw(size_t bytes, size_t alignment) {
@@ -57,12 +70,12 @@ HEED_HEAP void* operator new(size_t n, std::align_val_t a, const std::nothrow_t&
 HEED_HEAP void* operator new[](size_t n, std::align_val_t a, const std::nothrow_t&) noexcept {
   return heed::test::heap_allocate(n, static_cast<size_t>(a));
 }
-HEED_HEAP void operator delete(void* p) noexcept { std::free(p); }
-HEED_HEAP void operator delete[](void* p) noexcept { std::free(p); }
-HEED_HEAP void operator delete(void* p, size_t) noexcept { std::free(p); }
-HEED_HEAP void operator delete[](void* p, size_t) noexcept { std::free(p); }
-HEED_HEAP void operator delete(void* p, std::align_val_t) noexcept { std::free(p); }
-HEED_HEAP void operator delete[](void* p, std::align_val_t) noexcept { std::free(p); }
-HEED_HEAP void operator delete(void* p, size_t, std::align_val_t) noexcept { std::free(p); }
-HEED_HEAP void operator delete[](void* p, size_t, std::align_val_t) noexcept { std::free(p); }
+HEED_HEAP void operator delete(void* p) noexcept { heed::test::heap_free(p); }
+HEED_HEAP void operator delete[](void* p) noexcept { heed::test::heap_free(p); }
+HEED_HEAP void operator delete(void* p, size_t) noexcept { heed::test::heap_free(p); }
+HEED_HEAP void operator delete[](void* p, size_t) noexcept { heed::test::heap_free(p); }
+HEED_HEAP void operator delete(void* p, std::align_val_t) noexcept { heed::test::heap_free(p); }
+HEED_HEAP void operator delete[](void* p, std::align_val_t) noexcept { heed::test::heap_free(p); }
+HEED_HEAP void operator delete(void* p, size_t, std::align_val_t) noexcept { heed::test::heap_free(p); }
+HEED_HEAP void operator delete[](void* p, size_t, std::align_val_t) noexcept { heed::test::heap_free(p); }
 #undef HEED_HEAP
