@@ -14,17 +14,6 @@ namespace {
 using tiny::File;
 using tiny::Writer;
 
-tiny::Spec small_spec() {
-  tiny::Spec spec;
-  spec.layers = 1;
-  spec.embd = 32;
-  spec.heads = 2;
-  spec.kv_heads = 1;
-  spec.ff = 32;
-  spec.vocab = 16;
-  return spec;
-}
-
 Status accept(Result<std::unique_ptr<GgufFile>> file) {
   HEED_TRY(file.status());
   return Hyperparameters::read(**file).status();
@@ -57,7 +46,7 @@ void set_field(Writer& w, const std::string& name, uint64_t value, int occurrenc
 }
 
 TEST(Gguf, reads_what_the_writer_wrote) {
-  const Writer w = tiny::make_file(small_spec()).encode();
+  const Writer w = tiny::make_file(tiny::small_spec()).encode();
   ASSERT_TRUE(read_everywhere(w.bytes).is_ok()) << read_everywhere(w.bytes).message();
   const auto file = GgufFile::from_bytes(w.bytes, "memory");
   ASSERT_TRUE(file.is_ok());
@@ -68,14 +57,14 @@ TEST(Gguf, reads_what_the_writer_wrote) {
   EXPECT_TRUE(hyper->tied_head);
   const GgufTensor* norm = (*file)->find_tensor("output_norm.weight");
   ASSERT_NE(norm, nullptr);
-  const File source = tiny::make_file(small_spec());
+  const File source = tiny::make_file(tiny::small_spec());
   EXPECT_EQ(std::memcmp((*file)->data(*norm), source.tensors[1].data.data(), norm->bytes), 0);
 }
 
 TEST(Gguf, any_integer_width_is_a_number) {
   for (const uint32_t type : {tiny::kU8, tiny::kI8, tiny::kU16, tiny::kI16, tiny::kU32, tiny::kI32,
                               tiny::kU64, tiny::kI64}) {
-    File file = tiny::make_file(small_spec());
+    File file = tiny::make_file(tiny::small_spec());
     tiny::Key key = tiny::scalar_key<uint64_t>("llama.embedding_length", type, 32);
     constexpr size_t kSizes[] = {1, 1, 2, 2, 4, 4, 0, 0, 0, 0, 8, 8};
     key.value.resize(kSizes[type]);
@@ -104,7 +93,7 @@ const Damage kDamages[] = {
 };
 
 TEST(GgufMalformed, every_field_times_every_damage_is_read_or_refused_by_name) {
-  const Writer good = tiny::make_file(small_spec()).encode();
+  const Writer good = tiny::make_file(tiny::small_spec()).encode();
   int kinds = 0, refused = 0;
   for (const tiny::Field& field : good.fields) {
     if (field.size == 0 || field.size > 8) continue;
@@ -335,7 +324,7 @@ TEST(GgufMalformed, named_kinds_name_the_field) {
   EXPECT_GE(std::size(kCases), 40u);
   for (const Case& c : kCases) {
     SCOPED_TRACE(c.name);
-    File file = tiny::make_file(small_spec());
+    File file = tiny::make_file(tiny::small_spec());
     if (c.edit) c.edit(file);
     Writer w = file.encode();
     if (c.damage) c.damage(w);
@@ -346,7 +335,7 @@ TEST(GgufMalformed, named_kinds_name_the_field) {
 }
 
 TEST(GgufMalformed, truncation_at_every_byte_is_an_error) {
-  const Writer good = tiny::make_file(small_spec()).encode();
+  const Writer good = tiny::make_file(tiny::small_spec()).encode();
   // The writer pads the end; ggml's files end there too, so only the padding may be cut.
   size_t needed = 0;
   const auto file = GgufFile::from_bytes(good.bytes, "memory");
@@ -364,7 +353,7 @@ TEST(GgufMalformed, truncation_at_every_byte_is_an_error) {
 }
 
 TEST(GgufMalformed, every_bit_flip_of_the_header_is_read_or_refused) {
-  Writer good = tiny::make_file(small_spec()).encode();
+  Writer good = tiny::make_file(tiny::small_spec()).encode();
   const size_t header = good.fields.back().offset;
   ASSERT_LE(header, 8192u);
   int accepted = 0, refused = 0;

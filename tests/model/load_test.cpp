@@ -12,17 +12,6 @@
 namespace heed {
 namespace {
 
-tiny::Spec small_spec() {
-  tiny::Spec spec;
-  spec.layers = 1;
-  spec.embd = 32;
-  spec.heads = 2;
-  spec.kv_heads = 1;
-  spec.ff = 32;
-  spec.vocab = 16;
-  return spec;
-}
-
 Result<std::shared_ptr<Model>> load(const std::string& path) {
   ModelOptions options;
   options.threads = 1;
@@ -30,7 +19,7 @@ Result<std::shared_ptr<Model>> load(const std::string& path) {
 }
 
 TEST(Load, every_accepted_bit_flip_of_the_header_loads_and_answers_or_is_refused) {
-  tiny::Writer good = tiny::make_file(small_spec()).encode();
+  tiny::Writer good = tiny::make_file(tiny::small_spec()).encode();
   const size_t header = good.fields.back().offset;
   const tiny::TemporaryFile file(good.bytes);
   int loaded = 0, refused = 0;
@@ -60,7 +49,7 @@ TEST(Load, every_accepted_bit_flip_of_the_header_loads_and_answers_or_is_refused
 }
 
 TEST(Load, vocabularies_that_would_stop_llama_cpp_are_refused) {
-  tiny::Spec spec = small_spec();
+  tiny::Spec spec = tiny::small_spec();
   spec.text_vocabulary = true;
   spec.vocab = 280;
   ASSERT_TRUE(load(tiny::TemporaryFile(spec).path()).is_ok());

@@ -193,6 +193,18 @@ struct Spec {
   uint64_t seed = 1;
 };
 
+// The smallest model that has every kind of tensor, for tests that break it byte by byte.
+inline Spec small_spec() {
+  Spec spec;
+  spec.layers = 1;
+  spec.embd = 32;
+  spec.heads = 2;
+  spec.kv_heads = 1;
+  spec.ff = 32;
+  spec.vocab = 16;
+  return spec;
+}
+
 inline uint16_t to_f16(float value) {
   const _Float16 half = static_cast<_Float16>(value);
   uint16_t bits = 0;
