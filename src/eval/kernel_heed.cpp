@@ -30,7 +30,7 @@ class HeedContender : public KernelContender {
   const char* format() const override { return format_name(format_); }
   int64_t copies() const override { return static_cast<int64_t>(sequences_.size()); }
   uint64_t kv_bytes() const override { return kv_bytes_; }
-  void park() override {}  // the team sleeps after some 20 microseconds of its own accord
+  void park() override {}  // the team sleeps of its own accord
 
   std::span<const float> output(int64_t t) const override {
     const auto row = static_cast<size_t>(inputs_.shape.heads() * inputs_.shape.d);

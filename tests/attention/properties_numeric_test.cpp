@@ -98,7 +98,8 @@ TEST(Combine, parts_by_tag_give_the_whole) {
 
 TEST(Combine, parts_that_saw_nothing_do_not_count) {
   constexpr float kInf = std::numeric_limits<float>::infinity();
-  const std::vector<float> parts = {1, 2, 3, 4, 7, 7, 9, 9};  // [2 tags, 2 rows, 1 head, 2]
+  // [2 tags, 2 rows, 1 head, 2]; whatever the parts that saw nothing hold.
+  const std::vector<float> parts = {NAN, NAN, 3, 4, 7, 7, NAN, 9};
   const std::vector<float> part_lse = {-kInf, -kInf, 0.5f, -kInf};
   std::vector<float> out(4, -1), lse(2, -1);
   combine(View<const float, 4>::contiguous(parts.data(), {2, 2, 1, 2}),

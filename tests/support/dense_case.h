@@ -46,10 +46,6 @@ class DenseCase {
   }
 
   ReferenceResult reference() const { return reference_attention(call, keys_, dense_reads(call)); }
-  template <class Reads>
-  ReferenceResult reference(const Reads& reads) const {
-    return reference_attention(call, keys_, reads);
-  }
 
   // Runs `plan` with a team and returns out (or the parts when tags > 1).
   std::vector<float> run_plan(const Plan& plan, int threads, UnitKind units = UnitKind::kAuto) {
