@@ -73,7 +73,8 @@ Result<std::unique_ptr<Engine::Impl>> Engine::Impl::create(std::shared_ptr<Model
   const ModelWeights& weights = *impl->model->impl().weights;
   const int max_rows = std::max(options.chunk, options.max_sequences);
   HEED_ASSIGN(std::vector<RotaryTable> rotary, rotary_tables(hyper, weights.rope_factors));
-  impl->step = std::make_unique<Step>(hyper, std::move(rotary), *impl->store, isa, threads, max_rows);
+  impl->step =
+      std::make_unique<Step>(hyper, std::move(rotary), *impl->store, isa, threads, max_rows);
   ggml_threadpool_params params = ggml_threadpool_params_default(threads);
   // Workers poll for the next graph before they sleep, 131,072 rounds per unit: about 2 ms, enough
   // for sampling between two tokens. ggml's default of 50 units holds a core for 100 ms after every

@@ -33,8 +33,8 @@ class RotaryTable {
   std::vector<float> cos_, sin_;   // [T, n_rot / 2]
 };
 
-// Of each of a model's ropes; `factors` are those of its file, or empty. Errors: numbers that give no
-// frequencies (attention/rotation.h).
+// Of each of a model's ropes; `factors` are those of its file, or empty. Errors: numbers that give
+// no frequencies (attention/rotation.h).
 Result<std::vector<RotaryTable>> rotary_tables(const Hyperparameters& hyper,
                                                std::span<const float> factors);
 

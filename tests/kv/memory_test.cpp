@@ -38,7 +38,8 @@ class StoreMemory : public ::testing::Test {
  protected:
   void SetUp() override {
     StoreDesc desc;
-    desc.layers = {{2, 8, 8, Format::kBf16, Format::kBf16}, {1, 8, 8, Format::kBf16, Format::kBf16}};
+    desc.layers = {{2, 8, 8, Format::kBf16, Format::kBf16},
+                   {1, 8, 8, Format::kBf16, Format::kBf16}};
     desc.isa = test_isa();
     const kernels::FormatOps& ops = kernels::format_ops(desc.isa, Format::kBf16);
     page_bytes_ = ops.k_bytes(8) + ops.v_bytes(8);
@@ -81,7 +82,7 @@ class StoreMemory : public ::testing::Test {
     const auto arenas = static_cast<int64_t>(peak_);
     int64_t more = 24 * blocks;  // malloc rounds up; a page of 4,096 for the largest
     more += 8 * static_cast<int64_t>(mapped_ / page_bytes_ - bytes.pages);  // headers of free pages
-    more += 2 * 32 * arenas;  // the table of arenas
+    more += 2 * 32 * arenas;                                                // the table of arenas
     more += 512 + 32 * static_cast<int64_t>(ids_.size());  // the table of sequences
     return more;
   }

@@ -60,8 +60,8 @@ class RandomOperations : public ::testing::TestWithParam<Config> {
     model_ = std::make_unique<StoreModel>(desc_);
   }
 
-  // Runs a call that may need memory. False: it met the shortage made for it, and the model stays as
-  // it is.
+  // Runs a call that may need memory. False: it met the shortage made for it, and the model stays
+  // as it is.
   template <class Call>
   bool survives(Random& random, Call&& call) {
     if (GetParam().shortages && random.below(2) == 0) {

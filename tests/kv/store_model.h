@@ -55,8 +55,8 @@ inline Rows make_rows(const LayerShape& shape, int layer, const std::vector<uint
 // One list: the same tokens as its neighbours, until positions were edited and a truncate cut it
 // elsewhere.
 struct ModelList {
-  std::vector<uint64_t> rows;   // committed
-  std::vector<uint64_t> pages;  // names
+  std::vector<uint64_t> rows;       // committed
+  std::vector<uint64_t> pages;      // names
   std::vector<uint64_t> old_pages;  // before the open transaction
   // Side arrays that exist, [rows and pending ones].
   std::optional<std::vector<int32_t>> position;

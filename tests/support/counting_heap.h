@@ -21,9 +21,10 @@ namespace heed::test {
     return nullptr;
   }
   const size_t size = bytes > 0 ? bytes : 1;
-  void* memory = alignment <= alignof(std::max_align_t)
-                     ? std::malloc(size)
-                     : std::aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
+  void* memory =
+      alignment <= alignof(std::max_align_t)
+          ? std::malloc(size)
+          : std::aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
   if (memory != nullptr) {
     heap_blocks.fetch_add(1, std::memory_order_relaxed);
     heap_bytes.fetch_add(static_cast<int64_t>(malloc_usable_size(memory)),
@@ -35,8 +36,7 @@ namespace heed::test {
 [[gnu::noinline]] inline void heap_free(void* memory) noexcept {
   if (memory == nullptr) return;
   heap_blocks.fetch_sub(1, std::memory_order_relaxed);
-  heap_bytes.fetch_sub(static_cast<int64_t>(malloc_usable_size(memory)),
-                       std::memory_order_relaxed);
+  heap_bytes.fetch_sub(static_cast<int64_t>(malloc_usable_size(memory)), std::memory_order_relaxed);
   std::free(memory);
 }
 
@@ -76,6 +76,10 @@ HEED_HEAP void operator delete(void* p, size_t) noexcept { heed::test::heap_free
 HEED_HEAP void operator delete[](void* p, size_t) noexcept { heed::test::heap_free(p); }
 HEED_HEAP void operator delete(void* p, std::align_val_t) noexcept { heed::test::heap_free(p); }
 HEED_HEAP void operator delete[](void* p, std::align_val_t) noexcept { heed::test::heap_free(p); }
-HEED_HEAP void operator delete(void* p, size_t, std::align_val_t) noexcept { heed::test::heap_free(p); }
-HEED_HEAP void operator delete[](void* p, size_t, std::align_val_t) noexcept { heed::test::heap_free(p); }
+HEED_HEAP void operator delete(void* p, size_t, std::align_val_t) noexcept {
+  heed::test::heap_free(p);
+}
+HEED_HEAP void operator delete[](void* p, size_t, std::align_val_t) noexcept {
+  heed::test::heap_free(p);
+}
 #undef HEED_HEAP

@@ -6,9 +6,9 @@
 
 namespace heed::test {
 
-inline std::atomic<int64_t> allocations{0};        // made so far, by all threads
-inline std::atomic<int64_t> heap_blocks{0};        // in use now
-inline std::atomic<int64_t> heap_bytes{0};         // their usable sizes: at least what was asked for
+inline std::atomic<int64_t> allocations{0};  // made so far, by all threads
+inline std::atomic<int64_t> heap_blocks{0};  // in use now
+inline std::atomic<int64_t> heap_bytes{0};   // their usable sizes: at least what was asked for
 inline std::atomic<int64_t> allocations_left{-1};  // until one fails; -1: none does
 inline std::atomic<bool> shortage_lasts{false};    // then all later ones fail too
 
