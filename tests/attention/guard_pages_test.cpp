@@ -1,7 +1,7 @@
 // No read or write outside the operands: queries, outputs, log-sum-exps, rotation tables, slopes,
 // sinks, side arrays, rows to append and every page of the store lie directly behind, then directly
-// before, memory that faults when touched. The plan's arrays and the pieces of scratch end where
-// AddressSanitizer sees it (make asan).
+// before, memory that faults when touched. The plan's arrays end where AddressSanitizer sees it
+// (make asan).
 #include "attention_compare.h"
 #include "guard_memory.h"
 #include "isa_list.h"
