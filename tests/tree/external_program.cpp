@@ -23,7 +23,7 @@ int main() {
   call.out = {out, {1, 1, 2}, {2, 2, 1}};
   call.seqs = {&rows, 1};
   heed::Plan plan;
-  heed::plan_dense(call, plan);
+  if (!heed::plan_dense(call, plan).is_ok()) return 1;
   heed::Workspace workspace(desc.isa, 1);
   if (!workspace.reserve(plan, call).is_ok()) return 1;
   heed::run(plan, call, workspace, 0, 1);
