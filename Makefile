@@ -6,7 +6,7 @@ BINARY := build/release/heed
 export CMAKE_BUILD_PARALLEL_LEVEL := $(JOBS)
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap build run test test-full bench asan tsan fuzz format install clean
+.PHONY: help bootstrap build run test test-full bench asan tsan fuzz format tidy install clean
 
 help:
 	@echo 'make run        build all, pull SmolLM2-135M (93 MB) and answer a question over a document'
@@ -17,6 +17,7 @@ help:
 	@echo 'make asan tsan  the quick tests under ASan + UBSan, or under TSan'
 	@echo 'make fuzz       each fuzz target for FUZZ_SECONDS (60); needs clang'
 	@echo 'make format     clang-format over every C++ file'
+	@echo 'make tidy       clang-tidy over every compiled file (an hour); needs clang-tidy'
 	@echo 'make install    into PREFIX ($(PREFIX))'
 
 bootstrap:
@@ -53,6 +54,9 @@ fuzz: bootstrap
 
 format:
 	@git ls-files '*.h' '*.cpp' | xargs clang-format -i
+
+tidy: configure-release
+	@run-clang-tidy -quiet -p build/release -j $(JOBS) '^$(CURDIR)/(src|tests|bench|fuzz)/'
 
 install: build
 	@cmake --install build/release --prefix '$(PREFIX)'

@@ -29,7 +29,7 @@ def check_source(path, room, problems):
     for number, name in includes(path):
         other = room_of(name)
         if other and ROOMS.index(other) > ROOMS.index(room):
-            problems.append(f"{path}:{number}: room {room} includes {name} of room {other} below it")
+            problems.append(f"{path}:{number}: room {room} includes {name} of room {other} below")
         if ROOMS.index(room) < ROOMS.index("model") and THIRD_PARTY.match(name):
             problems.append(f"{path}:{number}: libheed is plain C++20, {name} is third-party")
 

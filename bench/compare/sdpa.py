@@ -4,9 +4,9 @@
     heed bench kernels -o json > kernels.json
     python3 bench/compare/sdpa.py kernels.json > sdpa.json
 
-Every distinct shape of the report is timed in f32 and bf16 with as many threads as heed had, and the
+Every distinct shape of the report is timed in f32 and bf16 on as many threads as heed had, and the
 median is set against heed's of the same format. The two run in different processes, so a ratio here
-is weaker evidence than the alternating ones against ggml. Differences of the work that favour
+is weaker evidence than the alternating ones against ggml. Differences in the work that favour
 PyTorch: its keys and values lie ready as tensors (heed's figure includes storing them), and a prompt
 is one call over all rows. Needs torch (pip install torch).
 """
