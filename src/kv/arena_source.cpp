@@ -23,11 +23,11 @@ class SystemArenas final : public ArenaSource {
     void* raw = mmap(nullptr, padded, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (raw == MAP_FAILED) return nullptr;
     const auto begin = reinterpret_cast<uintptr_t>(raw);
-    const uintptr_t aligned = round_up(begin, kHugePage);
-    if (aligned > begin) munmap(raw, aligned - begin);
-    const size_t behind = begin + padded - (aligned + size);
-    if (behind > 0) munmap(reinterpret_cast<void*>(aligned + size), behind);
-    void* memory = reinterpret_cast<void*>(aligned);
+    const size_t before = round_up(begin, kHugePage) - begin;
+    char* memory = static_cast<char*>(raw) + before;
+    if (before > 0) munmap(raw, before);
+    const size_t behind = padded - before - size;
+    if (behind > 0) munmap(memory + size, behind);
 #ifdef MADV_HUGEPAGE
     // Advice only: without it the store is slower, not wrong (`heed doctor` says whether it holds).
     (void)madvise(memory, size, MADV_HUGEPAGE);
