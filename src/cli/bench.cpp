@@ -1,7 +1,13 @@
 // heed bench: rates of a model beside llama.cpp's, or of the attention kernels beside ggml's.
 #include <fmt/format.h>
+#include <poll.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
+#include <climits>
+#include <memory>
+#include <string_view>
 
 #include "base/text.h"
 #include "cli/interrupt.h"
@@ -16,6 +22,31 @@ namespace heed::cli {
 namespace {
 
 const std::vector<std::string> kForms{"md", "json", "jsonl", "csv"};
+
+// The report of the tests that are done. The watching thread prints it when a test does not stop in
+// time, so it is never destroyed and is swapped whole.
+std::atomic<std::shared_ptr<const std::string>>& so_far_text() {
+  static auto* const text = new std::atomic<std::shared_ptr<const std::string>>();
+  return *text;
+}
+
+// Prints it, at most for the rest of the 250 ms: a reader that does not read keeps nobody. Returns
+// what to say about it.
+std::string print_so_far() {
+  const auto text = so_far_text().exchange(nullptr);
+  if (text == nullptr) return "interrupted; no row was measured";
+  constexpr int kWaitMilliseconds = 50;
+  std::string_view rest = *text;
+  pollfd out{STDOUT_FILENO, POLLOUT, 0};
+  while (!rest.empty() && poll(&out, 1, kWaitMilliseconds) == 1 && (out.revents & POLLOUT) != 0) {
+    // A pipe that polls as writable takes this much without blocking.
+    const ssize_t n = write(STDOUT_FILENO, rest.data(), std::min<size_t>(rest.size(), PIPE_BUF));
+    if (n <= 0) break;
+    rest.remove_prefix(static_cast<size_t>(n));
+  }
+  return rest.empty() ? "interrupted; the rows above are those that were measured"
+                      : "interrupted; nobody read the rows that were measured";
+}
 
 class BenchVerb final : public Verb {
  public:
@@ -35,13 +66,20 @@ class BenchVerb final : public Verb {
   void kernel_options(CLI::App& app);
   Status prepare_model();
   Status prepare_kernels();
+  // Keeps (and in jsonl prints) what is measured so far.
+  template <class Report>
+  void take(const Report& so_far);
+  template <class Report>
+  std::string rest_of(const Report& report) const;
   Result<std::string> measure();
 
   eval::BenchOptions o_;
   eval::KernelBenchOptions kernels_;
-  std::string what_, model_, compare_, baseline_, k_type_, v_type_, linear_ = "heed", output_ = "md";
+  std::string what_, model_, compare_, baseline_, k_type_, v_type_, linear_ = "heed",
+      output_ = "md";
   std::vector<std::string> formats_, phases_;
-  std::string so_far_;  // the report of the tests that are done
+  eval::BenchForm form_ = eval::BenchForm::kMarkdown;
+  size_t printed_ = 0;  // rows; jsonl only
   bool offline_ = false, quiet_ = false;
 };
 
@@ -77,7 +115,9 @@ void BenchVerb::options(CLI::App& app) {
   add(app, "--linear", linear_, "Quantised products: heed's own where it has them, or ggml's")
       ->check(one_of({"heed", "ggml"}))
       ->capture_default_str();
-  add_flag(app, "--refresh-kl", o_.refresh_kl, "Measure kl_vs_ref again even where it is kept");
+  add_flag(app, "--refresh-kl", o_.refresh_kl,
+           "Measure kl_vs_ref again even where it is kept; it is taken over a prompt, for "
+           "generation rows too");
   kernel_options(app);
   add(app, "-o,--output", output_, "Form of the result")
       ->check(one_of(kForms))
@@ -132,22 +172,37 @@ Status BenchVerb::prepare_kernels() {
   return Status::ok();
 }
 
+template <class Report>
+std::string BenchVerb::rest_of(const Report& report) const {
+  if (form_ != eval::BenchForm::kJsonl) return eval::format_report(report, form_);
+  return eval::jsonl_rows(report, printed_) + eval::jsonl_machine(report.machine);
+}
+
+template <class Report>
+void BenchVerb::take(const Report& so_far) {
+  if (form_ == eval::BenchForm::kJsonl) {
+    fmt::print("{}", eval::jsonl_rows(so_far, printed_));
+    std::fflush(stdout);
+    printed_ = so_far.rows.size();
+  }
+  so_far_text().store(std::make_shared<const std::string>(rest_of(so_far)));
+}
+
 Result<std::string> BenchVerb::measure() {
   const auto at = std::find(kForms.begin(), kForms.end(), output_) - kForms.begin();
-  const auto form = static_cast<eval::BenchForm>(at);  // kForms is in the order of the enum
+  form_ = static_cast<eval::BenchForm>(at);  // kForms is in the order of the enum
   o_.cancel = kernels_.cancel = &interrupt_token();
   if (!quiet_) o_.say = kernels_.say = [](const std::string& line) { note(printable(line)); };
   if (what_ == "kernels") {
     HEED_TRY(prepare_kernels());
+    kernels_.on_rows = [this](const eval::KernelReport& so_far) { take(so_far); };
     HEED_ASSIGN(const auto report, eval::bench_kernels(kernels_));
-    return eval::format_report(report, form);
+    return rest_of(report);
   }
   HEED_TRY(prepare_model());
-  o_.on_rows = [this, form](const eval::BenchReport& so_far) {
-    so_far_ = eval::format_report(so_far, form);
-  };
+  o_.on_rows = [this](const eval::BenchReport& so_far) { take(so_far); };
   HEED_ASSIGN(const auto report, eval::bench_model(o_));
-  return eval::format_report(report, form);
+  return rest_of(report);
 }
 
 int BenchVerb::run() {
@@ -155,13 +210,11 @@ int BenchVerb::run() {
     return usage_error(name(), "-m MODEL says what to measure, or `heed bench kernels`");
   }
   watch_interrupts();
-  set_last_words([] { return std::string("\nheed: interrupted; no row was printed\n"); });
+  set_last_words([] { return "\nheed: " + print_so_far() + "\n"; });
   const Result<std::string> text = measure();
   if (text.code() == Code::kCancelled) {
     acknowledge_interrupt();
-    fmt::print("{}", so_far_);
-    note(so_far_.empty() ? "interrupted; no row was measured"
-                         : "interrupted; the rows above are those that were measured");
+    note(print_so_far());
     return interrupt_exit_code();
   }
   if (!text.is_ok()) return fail(text.status());

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cctype>
+#include <cstdlib>
 
 #include "base/nearest.h"
 #include "base/text.h"
@@ -82,6 +83,33 @@ std::string normalise(const CLI::App& app, std::vector<std::string>& arguments) 
   return {};
 }
 
+// Whether the words set the option themselves; a variable then does not count.
+bool is_typed(const CLI::Option& option, const std::vector<std::string>& arguments) {
+  for (const std::string& word : arguments) {
+    for (const std::string& name : option.get_lnames()) {
+      if (word == "--" + name || word.starts_with("--" + name + "=")) return true;
+    }
+    for (const std::string& name : option.get_snames()) {
+      if (word.starts_with("-" + name)) return true;
+    }
+  }
+  return false;
+}
+
+// Which variable is behind a fault that names an option, or empty.
+std::string fault_of_environment(const CLI::App& app, const std::vector<std::string>& arguments,
+                                 const std::string& fault) {
+  for (const CLI::Option* option : app.get_options()) {
+    const std::string& variable = option->get_envname();
+    if (variable.empty() || option->get_lnames().empty()) continue;
+    const char* value = std::getenv(variable.c_str());
+    if (value == nullptr || *value == '\0' || is_typed(*option, arguments)) continue;
+    if (fault.find("--" + option->get_lnames().front()) == std::string::npos) continue;
+    return cat(" (the environment says ", variable, "=", value, ")");
+  }
+  return {};
+}
+
 }  // namespace
 
 std::string environment_name(const std::string& names) {
@@ -148,7 +176,8 @@ std::optional<int> parse(Verb& verb, CLI::App& app, std::vector<std::string> arg
     return usage_error(verb.name(),
                        cat("unexpected argument '", rest.empty() ? "" : rest.front(), "'"));
   } catch (const CLI::ParseError& e) {
-    return usage_error(verb.name(), e.what());
+    const std::string fault = e.what();
+    return usage_error(verb.name(), cat(fault, fault_of_environment(app, arguments, fault)));
   }
   return std::nullopt;
 }

@@ -51,14 +51,26 @@ bool stdin_holds_document() {
 }
 
 Result<std::string> read_stdin(bool quiet) {
+  // A pipe that somebody holds open and never writes looks like a slow document. Waiting is right,
+  // waiting in silence is not, not even when quiet.
   pollfd ready{STDIN_FILENO, POLLIN, 0};
-  if (!quiet && poll(&ready, 1, 1000) == 0) {
+  if (poll(&ready, 1, quiet ? 10'000 : 1'000) == 0) {
     note("waiting for a document on stdin (</dev/null for none)");
   }
   return read_all(STDIN_FILENO, "stdin");
 }
 
-// Bytes that are no UTF-8 become U+FFFD; a byte order mark goes.
+std::string with_newlines(const std::string& text) {
+  std::string out;
+  out.reserve(text.size());
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] != '\r' || i + 1 == text.size() || text[i + 1] != '\n') out += text[i];
+  }
+  return out;
+}
+
+// Bytes that are no UTF-8 become U+FFFD; a byte order mark goes; line ends of Windows become
+// newlines, which is what models were trained on.
 std::string clean(const std::string& text, const std::string& name, bool quiet) {
   std::string_view rest = text;
   if (rest.substr(0, 3) == "\xEF\xBB\xBF") rest.remove_prefix(3);
@@ -68,7 +80,7 @@ std::string clean(const std::string& text, const std::string& name, bool quiet) 
   if (out != rest && !quiet) {
     note(cat(name, ": bytes that are not UTF-8 were replaced by U+FFFD"));
   }
-  return out;
+  return with_newlines(out);
 }
 
 int hex_digit(char c) {

@@ -16,7 +16,7 @@ struct PromptSource {
 };
 
 // A document (-f, or stdin when it is a pipe or a file) before the question (-p), a blank line
-// between them. Errors: nothing to read, an unreadable file.
+// between them; CRLF line ends become newlines. Errors: nothing to read, an unreadable file.
 Result<std::string> read_prompt(const PromptSource& source, bool quiet);
 
 // Backslash escapes of llama.cpp: \n \r \t \' \" \\ \xHH; anything else stays as it is.

@@ -33,6 +33,13 @@ void bind_engine(CLI::App& app, RunOptions& o) {
   add(app, "-c,--ctx-size", o.context, "Positions a sequence may reach; 0: the trained context")
       ->check(CLI::Range(int64_t{0}, int64_t{1} << 31))
       ->capture_default_str();
+  add(app, "--keep", o.keep, "Accepted as 0 for llama.cpp's sake: heed never drops tokens")
+      ->check([](const std::string& value) {
+        return value == "0" ? std::string()
+                            : cat("'", value,
+                                  "': heed never drops tokens of a sequence, so there is nothing to "
+                                  "keep; leave --keep out, and give -c for a longer context");
+      });
   add(app, "-b,--batch-size", o.batch, "Limits -ub, as in llama.cpp")
       ->check(CLI::Range(1, 1 << 20))
       ->capture_default_str();

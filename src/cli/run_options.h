@@ -29,6 +29,7 @@ struct RunOptions {
   int64_t seed = -1;
   int64_t context = 0;
   int64_t predict = -1;
+  int keep = 0;
   int batch = 2048, ubatch = 512;
   int threads = 0;
   bool raw = false, ignore_eos = false, quiet = false, progress = false, verbose = false;

@@ -26,6 +26,8 @@ struct KernelBenchOptions {
   int threads = 0;  // 0: the cores this process may use
   const CancelToken* cancel = nullptr;
   std::function<void(const std::string&)> say;
+  // After each case, with every row so far; their share of the roof is of the roofs so far.
+  std::function<void(const struct KernelReport&)> on_rows;
 };
 
 struct KernelRow {
@@ -55,6 +57,7 @@ std::vector<KernelShape> list_shapes(const KernelBenchOptions& options);
 // more than twice that of the plain implementation.
 Result<KernelReport> bench_kernels(const KernelBenchOptions& options);
 
+std::string jsonl_rows(const KernelReport& report, size_t first);
 std::string format_report(const KernelReport& report, BenchForm form);
 
 }  // namespace heed::eval

@@ -122,14 +122,20 @@ Json to_json(const BenchRow& row) {
   return json;
 }
 
+std::string jsonl_rows(const BenchReport& report, size_t first) {
+  std::string text;
+  for (size_t i = first; i < report.rows.size(); ++i) text += dump(to_json(report.rows[i])) + "\n";
+  return text;
+}
+
+std::string jsonl_machine(const Machine& machine) {
+  return dump(Json{{"machine", to_json(machine)}}) + "\n";
+}
+
 std::string format_report(const BenchReport& report, BenchForm form) {
   if (form == BenchForm::kMarkdown) return markdown(report);
   if (form == BenchForm::kCsv) return csv(report);
-  if (form == BenchForm::kJsonl) {
-    std::string text = dump(Json{{"machine", to_json(report.machine)}}) + "\n";
-    for (const BenchRow& row : report.rows) text += dump(to_json(row)) + "\n";
-    return text;
-  }
+  if (form == BenchForm::kJsonl) return jsonl_rows(report, 0) + jsonl_machine(report.machine);
   Json rows = Json::array();
   for (const BenchRow& row : report.rows) rows.push_back(to_json(row));
   return dump(Json{{"machine", to_json(report.machine)}, {"rows", rows}}, 2) + "\n";

@@ -47,8 +47,13 @@ std::string dump(const nlohmann::ordered_json& json, int indent = -1);
 nlohmann::ordered_json to_json(const Machine& machine);
 nlohmann::ordered_json to_json(const BenchRow& row);
 
-// "json": one object; "jsonl": the machine, then a row a line; "csv"; "md": a table for people.
+// "json": one object; "jsonl": a row a line, then the machine; "csv"; "md": a table for people.
 enum class BenchForm { kMarkdown, kJson, kJsonl, kCsv };
 std::string format_report(const BenchReport& report, BenchForm form);
+
+// The two parts of "jsonl": rows can be printed as they are measured, the machine's roofs are the
+// best of the whole run and known at its end.
+std::string jsonl_rows(const BenchReport& report, size_t first);
+std::string jsonl_machine(const Machine& machine);
 
 }  // namespace heed::eval

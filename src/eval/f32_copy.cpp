@@ -167,6 +167,8 @@ F32Copy::~F32Copy() {
 }
 
 Result<F32Copy> F32Copy::make(const std::string& path, const Options& options) {
+  // heed's own reader first: ggml's may abort on what a damaged header says.
+  HEED_TRY(Model::inspect(path).status());
   route_library_logs();
   take_library_error();
   ggml_context* raw = nullptr;

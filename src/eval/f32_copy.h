@@ -18,7 +18,7 @@ class F32Copy {
     const CancelToken* cancel = nullptr;
     std::function<void(double fraction)> progress;
   };
-  // Errors: not a GGUF, one part of a split file, no room (with the bytes needed).
+  // Errors: not a model that heed reads, one part of a split file, no room (with the bytes needed).
   static Result<F32Copy> make(const std::string& path, const Options& options);
   ~F32Copy();
   F32Copy(F32Copy&& other) noexcept;

@@ -32,9 +32,9 @@ Head head_of(const KernelInputs& inputs, int64_t t, int h) {
           &inputs.v[column], s.decode ? s.length : t + 1, width};
 }
 
-// T sums; `round` is applied to everything that is stored.
-template <class T, class Round>
-void attend_row(const Head& head, int d, Round round, double* out) {
+// T sums; `round` is applied to everything that is stored, `round_sum` to what is added up.
+template <class T, class Round, class RoundSum>
+void attend_row(const Head& head, int d, Round round, RoundSum round_sum, double* out) {
   std::vector<T> p(static_cast<size_t>(head.keys));
   const T scale = T(1) / std::sqrt(static_cast<T>(d));
   T largest = -INFINITY, sum = 0;
@@ -52,7 +52,9 @@ void attend_row(const Head& head, int d, Round round, double* out) {
     sum += weight;
     const T stored = static_cast<T>(round(weight));
     for (int c = 0; c < d; ++c) {
-      row[static_cast<size_t>(c)] += stored * static_cast<T>(round(head.v[j * head.stride + c]));
+      T& value = row[static_cast<size_t>(c)];
+      value = static_cast<T>(
+          round_sum(value + stored * static_cast<T>(round(head.v[j * head.stride + c]))));
     }
   }
   for (int c = 0; c < d; ++c) out[c] = static_cast<double>(row[static_cast<size_t>(c)] / sum);
@@ -65,17 +67,20 @@ std::vector<double> exact_row(const KernelInputs& inputs, int64_t t) {
   std::vector<double> out(static_cast<size_t>(s.heads() * s.d));
   const auto as_is = [](auto x) { return x; };
   for (int h = 0; h < s.heads(); ++h) {
-    attend_row<double>(head_of(inputs, t, h), s.d, as_is, &out[static_cast<size_t>(h * s.d)]);
+    attend_row<double>(head_of(inputs, t, h), s.d, as_is, as_is, &out[static_cast<size_t>(h * s.d)]);
   }
   return out;
 }
 
-std::vector<double> plain_row(const KernelInputs& inputs, int64_t t, Format format) {
+std::vector<double> plain_row(const KernelInputs& inputs, int64_t t, Format format, Sums sums) {
   const KernelShape& s = inputs.shape;
   std::vector<double> out(static_cast<size_t>(s.heads() * s.d));
   const auto store = [format](float x) { return rounded(x, format); };
+  const auto keep = [format, sums](float x) {
+    return sums == Sums::kStored ? rounded(x, format) : x;
+  };
   for (int h = 0; h < s.heads(); ++h) {
-    attend_row<float>(head_of(inputs, t, h), s.d, store, &out[static_cast<size_t>(h * s.d)]);
+    attend_row<float>(head_of(inputs, t, h), s.d, store, keep, &out[static_cast<size_t>(h * s.d)]);
   }
   return out;
 }

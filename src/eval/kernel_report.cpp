@@ -77,14 +77,18 @@ std::string csv(const KernelReport& report) {
 
 }  // namespace
 
+std::string jsonl_rows(const KernelReport& report, size_t first) {
+  std::string text;
+  for (size_t i = first; i < report.rows.size(); ++i) {
+    text += dump(row_json(report.rows[i])) + "\n";
+  }
+  return text;
+}
+
 std::string format_report(const KernelReport& report, BenchForm form) {
   if (form == BenchForm::kMarkdown) return markdown(report);
   if (form == BenchForm::kCsv) return csv(report);
-  if (form == BenchForm::kJsonl) {
-    std::string text = dump(Json{{"machine", to_json(report.machine)}}) + "\n";
-    for (const KernelRow& row : report.rows) text += dump(row_json(row)) + "\n";
-    return text;
-  }
+  if (form == BenchForm::kJsonl) return jsonl_rows(report, 0) + jsonl_machine(report.machine);
   Json rows = Json::array();
   for (const KernelRow& row : report.rows) rows.push_back(row_json(row));
   return dump(Json{{"machine", to_json(report.machine)}, {"rows", rows}}, 2) + "\n";

@@ -9,11 +9,11 @@
 
 #include "base/text.h"
 #include "eval/f32_copy.h"
-#include "eval/file_hash.h"
 #include "eval/llama_baseline.h"
 #include "eval/llama_memory.h"
 #include "eval/memory_check.h"
 #include "eval/paired_pass.h"
+#include "model/file_hash.h"
 #include "model/sha256.h"
 
 namespace heed::eval {

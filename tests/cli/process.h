@@ -36,6 +36,7 @@ class Process {
     std::string input;                                     // stdin; empty is /dev/null
     std::vector<std::pair<std::string, std::string>> env;  // set in the child
     bool pty = false;
+    bool hold_input = false;  // stdin is a pipe that stays open until close_input()
   };
 
   explicit Process(std::vector<std::string> arguments) : Process(std::move(arguments), Options{}) {}
@@ -47,7 +48,13 @@ class Process {
     } else {
       EXPECT_EQ(pipe(err), 0);
     }
-    in = options.input.empty() ? open("/dev/null", O_RDONLY) : input_file(options.input);
+    int held[2] = {-1, -1};
+    if (options.hold_input) {
+      EXPECT_EQ(pipe2(held, O_CLOEXEC), 0);
+      in = held[0];
+      held_ = held[1];
+    }
+    if (in < 0) in = options.input.empty() ? open("/dev/null", O_RDONLY) : input_file(options.input);
     arguments.insert(arguments.begin(), HEED_BINARY);
     std::vector<char*> words;
     for (std::string& word : arguments) words.push_back(word.data());
@@ -74,8 +81,9 @@ class Process {
       kill(pid_, SIGKILL);
       waitpid(pid_, nullptr, 0);
     }
-    if (out_ >= 0) close(out_);
-    if (err_ >= 0) close(err_);
+    for (const int fd : {out_, err_, held_}) {
+      if (fd >= 0) close(fd);
+    }
   }
   Process(const Process&) = delete;
   Process& operator=(const Process&) = delete;
@@ -88,6 +96,11 @@ class Process {
       if (Clock::now() > limit || !read_some()) return where.find(text) != std::string::npos;
     }
     return true;
+  }
+
+  void close_input() {
+    close(held_);
+    held_ = -1;
   }
 
   void signal(int number) { kill(pid_, number); }
@@ -134,7 +147,7 @@ class Process {
   }
 
   pid_t pid_ = -1;
-  int out_ = -1, err_ = -1;
+  int out_ = -1, err_ = -1, held_ = -1;
   Finished result_;
 };
 

@@ -29,6 +29,25 @@ TEST(prompt, a_document_stands_before_the_question_with_a_blank_line) {
   EXPECT_EQ(*read_prompt(alone, true), "Line one.\nLine \xEF\xBF\xBD two.\n\n");
 }
 
+TEST(prompt, line_ends_of_windows_become_newlines) {
+  const test::EmptyHome folder;
+  const std::string path = folder.path() + "/doc.txt";
+  std::ofstream(path, std::ios::binary) << "one\r\ntwo\r\n\r\nthree\rfour\r\n";
+  const PromptSource source{.text = "Why?\r\nSay.", .has_text = true, .file = path};
+  EXPECT_EQ(*read_prompt(source, true), "one\ntwo\n\nthree\rfour\n\nWhy?\nSay.");
+}
+
+TEST(prompt, a_stdin_that_nobody_closes_is_said) {
+  test::Process::Options options;
+  options.hold_input = true;
+  test::Process process({"run", "/no/such.gguf", "-p", "hi", "--offline"}, options);
+  EXPECT_TRUE(process.wait_for("waiting for a document on stdin"));
+  process.close_input();
+  const test::Finished f = process.finish();
+  EXPECT_EQ(f.code, 1);
+  EXPECT_NE(f.err.find("/no/such.gguf"), std::string::npos) << f.err;
+}
+
 TEST(prompt, a_file_that_is_not_there_is_named) {
   const PromptSource source{.text = "", .has_text = false, .file = "/no/such/file"};
   const Result<std::string> text = read_prompt(source, true);

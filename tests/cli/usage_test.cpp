@@ -45,10 +45,25 @@ INSTANTIATE_TEST_SUITE_P(
                     Wrong{{"run", "m", "-p", "x", "-o", "jsno"}, "did you mean 'json'"},
                     Wrong{{"run", "m", "-p", "x", "--expect", "y"}, "--compare"},
                     Wrong{{"run", "m", "-p", "x", "y"}, "both prompts"},
+                    Wrong{{"run", "m", "-p", "x", "--keep", "4"}, "never drops tokens"},
                     Wrong{{"run", "-m", "m", "one", "two"}, "unexpected argument 'two'"},
                     Wrong{{"run"}, "no model"}, Wrong{{"run", "m"}, "no prompt"},
                     Wrong{{"pull"}, "NAME"},
                     Wrong{{"ls", "extra"}, "unexpected argument 'extra'"}));
+
+TEST(usage, a_wrong_value_of_the_environment_is_named_and_does_not_matter_where_one_is_typed) {
+  Process::Options options;
+  options.env = {{"HEED_OUTPUT", "jsonl"}};
+  const Finished wrong = heed({"ls"}, options);
+  EXPECT_EQ(wrong.code, 2);
+  EXPECT_NE(wrong.err.find("HEED_OUTPUT"), std::string::npos) << wrong.err;
+  EXPECT_NE(wrong.err.find("'jsonl'"), std::string::npos) << wrong.err;
+  EXPECT_EQ(heed({"ls", "-o", "json"}, options).code, 0);
+  EXPECT_EQ(heed({"--version"}, options).code, 0);
+  const Finished typed = heed({"ls", "-o", "jsonl"});
+  EXPECT_EQ(typed.code, 2);
+  EXPECT_EQ(typed.err.find("HEED_OUTPUT"), std::string::npos) << typed.err;
+}
 
 TEST(usage, an_option_value_may_look_like_an_option) {
   const Finished f = heed({"run", "/nonexistent.gguf", "-p", "--tmep", "--offline"});

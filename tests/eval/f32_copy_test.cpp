@@ -99,6 +99,16 @@ TEST(F32Copy, a_file_with_an_alignment_of_its_own_is_copied_too) {
   }
 }
 
+TEST(F32Copy, a_file_that_the_model_reader_refuses_is_refused_with_its_reason) {
+  tiny::File odd = quantised_file(GGML_TYPE_Q8_0);
+  odd.set(tiny::u32_key("llama.attention.new_mathematics", 1));
+  const tiny::TemporaryFile file(odd);
+  const auto copy = F32Copy::make(file.path(), {});
+  EXPECT_EQ(copy.code(), Model::inspect(file.path()).code());
+  EXPECT_NE(copy.message().find("llama.attention.new_mathematics"), std::string::npos)
+      << copy.message();
+}
+
 TEST(F32Copy, has_no_name_and_is_gone_with_its_object) {
   const tiny::TemporaryFile file(quantised_file(GGML_TYPE_Q8_0));
   const auto left_behind = [] {

@@ -1,4 +1,4 @@
-#include "eval/file_hash.h"
+#include "model/file_hash.h"
 
 #include <cerrno>
 #include <cstdio>
@@ -9,9 +9,10 @@
 #include "base/text.h"
 #include "model/sha256.h"
 
-namespace heed::eval {
+namespace heed {
 
-Result<std::string> file_sha256(const std::string& path, const CancelToken* cancel) {
+Result<std::string> file_sha256(const std::string& path, const CancelToken* cancel,
+                                const std::function<void(uint64_t done)>& progress) {
   struct Close {
     void operator()(std::FILE* file) const { std::fclose(file); }
   };
@@ -20,15 +21,18 @@ Result<std::string> file_sha256(const std::string& path, const CancelToken* canc
     return error(errno == ENOENT ? Code::kNotFound : Code::kIo, path, ": ", std::strerror(errno));
   }
   Sha256 hash;
+  uint64_t done = 0;
   std::vector<char> piece(size_t{1} << 20);
   for (;;) {
-    if (cancel != nullptr && cancel->cancelled()) return error(Code::kCancelled, "cancelled");
+    if (cancel != nullptr && cancel->cancelled()) return error(Code::kCancelled, "hashing ", path, " was stopped");
     const size_t got = std::fread(piece.data(), 1, piece.size(), file.get());
     if (got == 0) break;
     hash.update(piece.data(), got);
+    done += got;
+    if (progress) progress(done);
   }
   if (std::ferror(file.get())) return error(Code::kIo, path, ": ", std::strerror(errno));
   return hash.finish();
 }
 
-}  // namespace heed::eval
+}  // namespace heed
