@@ -54,7 +54,7 @@ class Interrupt : public testing::TestWithParam<Phase> {};
 
 TEST_P(Interrupt, ends_within_250_ms_with_code_130_and_says_how_far_it_was) {
   double best = 1e9;
-  for (int i = 0; i < kTries && best > kLimitMs; ++i) {
+  for (int i = 0; i < kTries && best > kLimitMs && !HasFailure(); ++i) {
     Finished end;
     best = std::min(best, interrupt_ms(GetParam(), end));
     EXPECT_EQ(end.code, 130) << end.err;
@@ -67,9 +67,10 @@ TEST_P(Interrupt, ends_within_250_ms_with_code_130_and_says_how_far_it_was) {
 
 const std::string kDocument = std::string(HEED_SOURCE_DIR) + "/docs/demo/document.txt";
 using Line = std::vector<std::string>;
-const Line kCompare{"run", "MODEL", "--progress", "-f", kDocument, "-n",
-                    "1",   "-p",    "What?",      "--compare", "llama.cpp"};
-const Line kKl{"kl", "-m", "MODEL", "--text", kDocument, "-c", "1024", "--progress"};
+const Line kCompare{"run", "MODEL", "--progress",   "-p",        "Count.",
+                    "-n",  "48",    "--ignore-eos", "--compare", "llama.cpp"};
+// Short windows: the first is done soon, and there are many.
+const Line kKl{"kl", "-m", "MODEL", "--text", kDocument, "-c", "64", "--progress"};
 const Line kBench{"bench", "-m", "MODEL", "-p", "512", "-n", "0", "--compare", "llama.cpp"};
 // The last case is long, and no call of a kernel can be cancelled.
 const Line kKernels{"bench",     "kernels",        "--head-sizes", "64",      "--groups", "4",
@@ -88,9 +89,9 @@ INSTANTIATE_TEST_SUITE_P(
               " ",
               true},
         Phase{"loading llama.cpp", kCompare, "llama.cpp on the same prompt"},
-        Phase{"prefill in llama.cpp", kCompare, "llama.cpp on the same prompt", false, 700},
+        Phase{"llama.cpp's answer", kCompare, "llama.cpp on the same prompt", false, 500},
         Phase{"kl, hashing", kKl, "hashing"}, Phase{"kl, the reference", kKl, "the reference"},
-        Phase{"kl, comparing", kKl, "comparing", false, 300},
+        Phase{"kl, comparing", kKl, "comparing", false, 100},
         Phase{"bench, the choice of a peer", kBench, "choosing the fastest"},
         Phase{"bench, a trial", kBench, "llama.cpp with flash on, repack on, ubatch 512"},
         Phase{"bench kernels", kKernels, "prefill d64 2x4 64, heed", false, 500}),

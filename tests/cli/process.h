@@ -88,9 +88,10 @@ class Process {
   Process(const Process&) = delete;
   Process& operator=(const Process&) = delete;
 
-  // Reads until stderr (or stdout) contains the text; false at the end of both or after 60 s.
+  // Reads until stderr (or stdout) contains the text; false at the end of both or after 180 s, which
+  // only a machine that is busy with other work takes.
   bool wait_for(const std::string& text, bool in_stdout = false) {
-    const auto limit = Clock::now() + std::chrono::seconds(60);
+    const auto limit = Clock::now() + std::chrono::seconds(180);
     const std::string& where = in_stdout ? result_.out : result_.err;
     while (where.find(text) == std::string::npos) {
       if (Clock::now() > limit || !read_some()) return where.find(text) != std::string::npos;
