@@ -93,7 +93,7 @@ INSTANTIATE_TEST_SUITE_P(
         Phase{"kl, hashing", kKl, "hashing"}, Phase{"kl, the reference", kKl, "the reference"},
         Phase{"kl, comparing", kKl, "comparing", false, 100},
         Phase{"bench, the choice of a peer", kBench, "choosing the fastest"},
-        Phase{"bench, a trial", kBench, "llama.cpp with flash on, repack on, ubatch 512"},
+        Phase{"bench, a trial", kBench, "choosing the fastest", false, 1500},
         Phase{"bench kernels", kKernels, "prefill d64 2x4 64, heed", false, 500}),
     [](const auto& info) { return std::to_string(info.index); });
 
