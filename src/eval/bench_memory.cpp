@@ -14,6 +14,7 @@ namespace {
 Result<MemoryPlan> heed_plan(const BenchOptions& options, int64_t end) {
   ModelOptions load;
   load.threads = options.threads;
+  load.linear = options.linear;
   EngineOptions engine = options.engine;
   engine.context = end;
   engine.beyond_context = true;
