@@ -113,8 +113,9 @@ Result<eval::KlReport> KlVerb::measure(ProgressLine& line) {
     HEED_ASSIGN(o_.engine.v, parse_format(v_type_));
   }
   o_.cancel = &interrupt_token();
-  o_.progress = [&line](const std::string& what, double fraction) {
-    line.show(fmt::format("{} {:3.0f} %", what, 100 * fraction));
+  o_.progress = [&line, phase = std::string()](const std::string& what, double fraction) mutable {
+    line.show(fmt::format("{} {:3.0f} %", what, 100 * fraction), what != phase);
+    phase = what;
   };
   if (!quiet_) o_.say = [](const std::string& text) { note(text); };
   return eval::run_kl(o_);

@@ -25,7 +25,7 @@ Result<std::shared_ptr<Model>> open_model(const std::string& path, const ModelOp
   ModelOptions with = options;
   with.cancel = &interrupt_token();
   with.progress = [&line](double fraction) {
-    line.show(fmt::format("loading {:3.0f} %", 100 * fraction));
+    line.show(fmt::format("loading {:3.0f} %", 100 * fraction), fraction >= 1);
   };
   return Model::load(path, with);
 }

@@ -87,11 +87,11 @@ ProgressLine::ProgressLine(Mode mode) {
   lines_ = mode == Mode::kAlways && !in_place_;
 }
 
-void ProgressLine::show(const std::string& text) {
+void ProgressLine::show(const std::string& text, bool at_once) {
   if (!enabled()) return;
   const auto now = std::chrono::steady_clock::now();
   const auto pause = std::chrono::milliseconds(in_place_ ? 50 : 1000);
-  if (now - last_ < pause) return;
+  if (!at_once && now - last_ < pause) return;
   last_ = now;
   std::string line = printable(text);
   if (lines_) {

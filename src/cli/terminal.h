@@ -39,7 +39,8 @@ class ProgressLine {
   enum class Mode { kOff, kOnTerminal, kAlways };
   explicit ProgressLine(Mode mode);
   ~ProgressLine() { clear(); }
-  void show(const std::string& text);
+  // Shown when the last one is some time ago, or at once.
+  void show(const std::string& text, bool at_once = false);
   void clear();
   bool enabled() const { return in_place_ || lines_; }
 
