@@ -9,7 +9,7 @@
 #include "model/gguf_file.h"
 #include "model/hyperparameters.h"
 #include "model/library_log.h"
-#include "model/tokenizer.h"
+#include "model/vocabulary_rules.h"
 
 namespace {
 
@@ -40,11 +40,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   touch(**file);
   const auto hyper = heed::Hyperparameters::read(**file);
   if (hyper.is_ok()) heed::model_info(**file, *hyper);
-  gguf_context* ggml = gguf_init_from_buffer(data, size, {.no_alloc = true, .ctx = nullptr});
-  if (ggml != nullptr) {
-    const heed::Status vocabulary = heed::check_vocabulary(ggml);
-    if (!vocabulary.is_ok() && vocabulary.message().empty()) std::abort();
-    gguf_free(ggml);
-  }
+  const heed::Status vocabulary = heed::check_vocabulary(**file);
+  if (!vocabulary.is_ok() && vocabulary.message().empty()) std::abort();
+  gguf_free(gguf_init_from_buffer(data, size, {.no_alloc = true, .ctx = nullptr}));
   return 0;
 }

@@ -94,8 +94,9 @@ class Model {
   // --- text (llama.cpp's tokenizer and Jinja templates)
   Result<std::vector<Token>> tokenize(std::string_view text, bool add_special,
                                       bool parse_special) const;
-  std::string piece(Token token) const;  // bytes of one token; may be part of a UTF-8 character
-  bool is_end(Token token) const;        // end of generation
+  // Bytes of one token, maybe part of a UTF-8 character; empty where the file has no tokenizer.
+  Result<std::string> piece(Token token) const;
+  bool is_end(Token token) const;  // end of generation
   // The whole conversation through the model's own template. Errors: the file has none.
   Result<std::string> apply_template(std::span<const ChatMessage> messages,
                                      bool add_generation_prompt) const;
@@ -110,16 +111,40 @@ class Model {
 
 // --- sampling ------------------------------------------------------------------------------------
 
-// llama.cpp's chain and defaults; temperature <= 0 is greedy.
+struct LogitBias {
+  Token token = 0;
+  float bias = 0;  // added to its logit; -infinity forbids the token
+};
+
+// llama.cpp's chain, defaults and spellings; temperature <= 0 is greedy.
 struct SamplerOptions {
   float temperature = 0.8f;
-  int top_k = 40;
-  float top_p = 0.95f;
-  float min_p = 0.05f;
+  float dynatemp_range = 0;  // temperature +- range by entropy; 0: off
+  float dynatemp_exponent = 1.0f;
+  int top_k = 40;             // <= 0: all
+  float top_p = 0.95f;        // 1: all
+  float min_p = 0.05f;        // 0: all
+  float typ_p = 1.0f;         // 1: all
+  float top_n_sigma = -1.0f;  // <= 0: all
+  float xtc_probability = 0;  // 0: off
+  float xtc_threshold = 0.1f;
+  int min_keep = 0;  // candidates that top_p, min_p, typ_p and xtc leave at least
   float repeat_penalty = 1.0f;
   float presence_penalty = 0.0f;
   float frequency_penalty = 0.0f;
   int repeat_last_n = 64;
+  float dry_multiplier = 0;  // 0: off
+  float dry_base = 1.75f;
+  int dry_allowed_length = 2;
+  int dry_penalty_last_n = 64;
+  std::vector<std::string> dry_sequence_breakers = {"\n", ":", "\"", "*"};
+  float adaptive_target = -1.0f;  // for "adaptive_p" in `samplers`; < 0: draws as usual
+  float adaptive_decay = 0.9f;
+  int mirostat = 0;  // 1 or 2: this version replaces every filter of the chain
+  float mirostat_tau = 5.0f;
+  float mirostat_eta = 0.1f;
+  std::vector<LogitBias> logit_bias;
+  bool ignore_eos = false;            // end tokens are forbidden, as by llama.cpp's --ignore-eos
   uint32_t seed = 0xFFFFFFFF;         // this value: from the clock
   std::vector<std::string> samplers;  // names in order; empty = llama.cpp's default chain
 };
@@ -128,9 +153,10 @@ class Sampler {
  public:
   static Result<std::unique_ptr<Sampler>> create(const Model& model, const SamplerOptions& options);
   ~Sampler();
-  // Chooses from logits [vocab] and remembers the choice for penalties.
-  Token sample(std::span<const float> logits);
-  void accept(Token token);  // a prompt token, for penalties
+  // Chooses from logits [vocab] and remembers the choice for penalties. Errors: logits that are no
+  // numbers (a damaged model).
+  Result<Token> sample(std::span<const float> logits);
+  Status accept(Token token);  // a prompt token, for penalties
   uint32_t seed() const;
 
  private:
@@ -181,6 +207,10 @@ struct Report {
 
 class Engine {
  public:
+  // Rows of an on_logits call at most: 64 rows of the largest known vocabulary (262,144) are 64
+  // MiB.
+  static constexpr int kLogitRows = 64;
+
   static Result<std::unique_ptr<Engine>> create(std::shared_ptr<Model> model,
                                                 const EngineOptions& options);
   ~Engine();
@@ -220,16 +250,26 @@ class Engine {
   std::unique_ptr<Impl> impl_;
 };
 
+// A run as far as its memory depends on it.
+struct PlannedRun {
+  int64_t prompt = 0;       // tokens of one sequence
+  int64_t answer = 0;       // and behind them
+  bool all_logits = false;  // with PrefillOptions::on_logits
+};
+
 // What a run would take, from the file's header alone.
 struct MemoryPlan {
-  uint64_t weights = 0;        // resident: mapped pages and repacked copies
-  uint64_t kv = 0;             // at `tokens`
-  uint64_t compute = 0;        // graph buffers and workspace
-  uint64_t peak = 0;           // the sum with the fixed part
+  uint64_t weights = 0;  // resident: mapped pages and repacked copies
+  uint64_t kv = 0;       // at the end of the run
+  uint64_t compute = 0;  // graph buffers, workspace and logits, max_sequences taken at its word
+  uint64_t peak = 0;     // the sum with the fixed part
   // Memory this process may still take (cgroup included); nothing when the system does not tell.
   std::optional<uint64_t> available;
-  int64_t longest_prompt = 0;  // tokens that fit in `available`, at most the context
+  int64_t longest_prompt = 0;  // tokens that fit with the answer in `available` and in the context
 };
+Result<MemoryPlan> predict_memory(const std::string& path, const ModelOptions& model,
+                                  const EngineOptions& engine, const PlannedRun& run);
+// Of one sequence with a prompt of `tokens`, whatever max_sequences allows.
 Result<MemoryPlan> predict_memory(const std::string& path, const ModelOptions& model,
                                   const EngineOptions& engine, int64_t tokens);
 
@@ -238,7 +278,7 @@ Result<MemoryPlan> predict_memory(const std::string& path, const ModelOptions& m
 struct GenerateOptions {
   int64_t max_tokens = -1;  // -1: until an end token or the context
   SamplerOptions sampler;
-  bool ignore_eos = false;
+  bool ignore_eos = false;  // goes into the sampler
   const CancelToken* cancel = nullptr;
   std::function<void(Token token, std::string_view text)> on_token;  // complete UTF-8 only
   std::function<void(int64_t done, int64_t total)> on_prefill;

@@ -12,6 +12,9 @@ namespace heed {
 template <class... Args>
 std::string cat(const Args&... args) {
   std::ostringstream out;
+  // Without memory a stream keeps quiet and the text ends early: a tensor of that name "is
+  // missing".
+  out.exceptions(std::ios::badbit);
   (out << ... << args);
   return std::move(out).str();
 }

@@ -146,7 +146,7 @@ Status RunVerb::answer() {
   GenerateOptions options;
   options.max_tokens = o_.predict;
   options.sampler = o_.sampler;
-  options.ignore_eos = o_.ignore_eos;
+  options.ignore_eos = o_.sampler.ignore_eos;
   options.cancel = &interrupt_token();
   const Clock::time_point start = Clock::now();
   options.on_prefill = [&line, start](int64_t done, int64_t total) {

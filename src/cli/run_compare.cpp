@@ -20,14 +20,15 @@ Status answer(eval::LlamaBaseline& llama, const Model& model, Sampler& sampler,
   Clock::time_point first = start;
   while (out.generated < limit && llama.length() < llama.options().context) {
     HEED_ASSIGN(const std::span<const float> logits, llama.logits());
-    const Token token = sampler.sample(logits);
+    HEED_ASSIGN(const Token token, sampler.sample(logits));
     if (out.generated == 0) {
       out.first_token_s = seconds_since(start);
       first = Clock::now();
     }
-    if (!options.ignore_eos && model.is_end(token)) break;
+    if (!options.sampler.ignore_eos && model.is_end(token)) break;
     ++out.generated;
-    out.text += assembler.push(model.piece(token));
+    HEED_ASSIGN(const std::string piece, model.piece(token));
+    out.text += assembler.push(piece);
     if (out.generated < limit) HEED_TRY(llama.decode(token));
   }
   out.decode_s = seconds_since(first);
@@ -46,7 +47,7 @@ Result<EngineRun> run_llama(const Model& model, std::span<const Token> prompt,
   llama_options.cancel = &interrupt_token();
   HEED_ASSIGN(auto llama, eval::LlamaBaseline::load(model.info().path, llama_options));
   HEED_ASSIGN(auto sampler, Sampler::create(model, options.sampler));
-  for (const Token token : prompt) sampler->accept(token);
+  for (const Token token : prompt) HEED_TRY(sampler->accept(token));
 
   EngineRun out;
   out.engine = "llama.cpp";

@@ -5,7 +5,6 @@
 #include "base/nearest.h"
 #include "base/text.h"
 #include "cli/parse.h"
-#include "model/sampler.h"
 
 namespace heed::cli {
 namespace {
@@ -64,28 +63,6 @@ void bind_engine(CLI::App& app, RunOptions& o) {
   add_flag(app, "--offline", o.offline, "Do not download");
 }
 
-void bind_sampling(CLI::App& app, RunOptions& o) {
-  add(app, "-s,--seed", o.seed, "Seed of sampling; -1: from the clock")
-      ->check(CLI::Range(int64_t{-1}, int64_t{UINT32_MAX}))
-      ->capture_default_str();
-  add(app, "--temp,--temperature", o.sampler.temperature, "0 takes the most likely token")
-      ->capture_default_str();
-  add(app, "--top-k", o.sampler.top_k, "Keep the k most likely; 0 keeps all")
-      ->capture_default_str();
-  add(app, "--top-p", o.sampler.top_p, "Keep the likely ones that sum to p; 1 keeps all")
-      ->capture_default_str();
-  add(app, "--min-p", o.sampler.min_p, "Drop what is less likely than p times the best")
-      ->capture_default_str();
-  add(app, "--repeat-penalty", o.sampler.repeat_penalty, "Divide repeated logits; 1 is off")
-      ->capture_default_str();
-  add(app, "--repeat-last-n", o.sampler.repeat_last_n, "Tokens that penalties look back")
-      ->capture_default_str();
-  add(app, "--presence-penalty", o.sampler.presence_penalty, "0 is off")->capture_default_str();
-  add(app, "--frequency-penalty", o.sampler.frequency_penalty, "0 is off")->capture_default_str();
-  add(app, "--samplers", o.samplers, "Chain in order, separated by ; (default: llama.cpp's)");
-  add_flag(app, "--ignore-eos", o.ignore_eos, "Go on behind an end token");
-}
-
 void bind_output(CLI::App& app, RunOptions& o) {
   add(app, "-o,--output", o.output, "Form of the result")
       ->check(one_of({"text", "json"}))
@@ -104,25 +81,12 @@ std::string environment(const char* name) {
   return value == nullptr ? std::string() : value;
 }
 
-std::vector<std::string> split(const std::string& text) {
-  std::vector<std::string> parts(1);
-  for (const char c : text) {
-    if (c == ';' || c == ',') {
-      parts.emplace_back();
-    } else {
-      parts.back() += c;
-    }
-  }
-  std::erase(parts, "");
-  return parts;
-}
-
 }  // namespace
 
 void RunOptions::bind(CLI::App& app) {
   bind_prompt(app, *this);
   bind_engine(app, *this);
-  bind_sampling(app, *this);
+  sampling.bind(app);
   bind_output(app, *this);
 }
 
@@ -164,9 +128,8 @@ Status RunOptions::settle() {
   }
   engine.chunk = std::min(batch, ubatch);
   engine.context = context;
-  sampler.seed = seed < 0 ? UINT32_MAX : static_cast<uint32_t>(seed);
-  sampler.samplers = split(samplers);
-  return check_sampler(sampler);
+  HEED_ASSIGN(sampler, sampling.settle(prompt.escapes));
+  return Status::ok();
 }
 
 ProgressLine::Mode RunOptions::progress_mode() const {

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "cli/prompt.h"
+#include "cli/sampling_options.h"
 #include "cli/terminal.h"
 #include "heed/engine.h"
 
@@ -19,20 +20,19 @@ struct RunOptions {
   std::vector<std::string> positional;
   PromptSource prompt;
   std::string system;
-  std::string samplers;
+  SamplingOptions sampling;
   std::string k_type, v_type;
   std::string linear = "heed";
   std::string flash = "on";
   std::string output = "text";
   std::string compare;
   std::string expect;
-  int64_t seed = -1;
   int64_t context = 0;
   int64_t predict = -1;
   int keep = 0;
   int batch = 2048, ubatch = 512;
   int threads = 0;
-  bool raw = false, ignore_eos = false, quiet = false, progress = false, verbose = false;
+  bool raw = false, quiet = false, progress = false, verbose = false;
   bool offline = false;
 
   SamplerOptions sampler;

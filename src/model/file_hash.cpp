@@ -24,7 +24,8 @@ Result<std::string> file_sha256(const std::string& path, const CancelToken* canc
   uint64_t done = 0;
   std::vector<char> piece(size_t{1} << 20);
   for (;;) {
-    if (cancel != nullptr && cancel->cancelled()) return error(Code::kCancelled, "hashing ", path, " was stopped");
+    if (cancel != nullptr && cancel->cancelled())
+      return error(Code::kCancelled, "hashing ", path, " was stopped");
     const size_t got = std::fread(piece.data(), 1, piece.size(), file.get());
     if (got == 0) break;
     hash.update(piece.data(), got);

@@ -41,7 +41,10 @@ uint64_t element_bytes(GgufType type) {
   return 0;
 }
 
-// Names from a file go into messages; control bytes must not reach a terminal.
+Status corrupt(const auto&... parts) { return error(Code::kCorrupt, parts...); }
+
+}  // namespace
+
 std::string printable(std::string_view text) {
   std::string out;
   for (const char c : text.substr(0, 96)) {
@@ -50,10 +53,6 @@ std::string printable(std::string_view text) {
   }
   return text.size() > 96 ? out + "..." : out;
 }
-
-Status corrupt(const auto&... parts) { return error(Code::kCorrupt, parts...); }
-
-}  // namespace
 
 template <class T>
 Status GgufParser::read(T& out, std::string_view what) {

@@ -10,6 +10,10 @@
 
 namespace heed {
 
+// Names from a file go into messages: without control bytes, which must not reach a terminal, and
+// cut to 96 bytes.
+std::string printable(std::string_view text);
+
 class GgufParser {
  public:
   GgufParser(std::span<const uint8_t> bytes, GgufFile& file) : bytes_(bytes), file_(file) {}

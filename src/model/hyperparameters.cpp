@@ -87,14 +87,16 @@ Result<double> read_base(const Section& section, const char* key) {
   return base;
 }
 
-// Linear scaling divides positions by a factor. YaRN and LongRoPE also change frequencies one by
-// one; a file that asks for them would answer wrongly without.
-Result<double> read_scale(const Section& section) {
+// Linear scaling divides positions by a factor, YaRN those of slow pairs. LongRoPE changes
+// frequencies one by one; a file that asks for it would answer wrongly without.
+Status read_scaling(const Section& section, int64_t context, Rope& rope) {
   HEED_ASSIGN(const std::string type, section.text("rope.scaling.type", "linear"));
-  if (type == "none") return 1.0;
-  if (type != "linear") {
+  if (type == "none") return Status::ok();
+  if (type != "linear" && type != "yarn") {
     return error(Code::kUnsupported, "key '", section.name("rope.scaling.type"), "' is '",
-                 type.substr(0, 64), "': heed scales rotations by 'none' and 'linear' only");
+                 type.substr(0, 64),
+                 "': heed scales rotations by 'none', 'linear' and 'yarn' only; "
+                 "run this model with llama.cpp");
   }
   const char* key =
       section.has("rope.scaling.factor") ? "rope.scaling.factor" : "rope.scale_linear";
@@ -103,14 +105,22 @@ Result<double> read_scale(const Section& section) {
     return error(Code::kOutOfRange, "key '", section.name(key), "' is ", factor,
                  ", must not be negative");
   }
-  return factor == 0 ? 1.0 : 1.0 / factor;  // 0 means unset, as in llama.cpp
+  rope.scale = factor == 0 ? 1.0 : 1.0 / factor;  // 0 means unset, as in llama.cpp
+  if (type == "linear") return Status::ok();
+  if (!(rope.base > 1)) {
+    return error(Code::kOutOfRange, "key '", section.name("rope.freq_base"), "' is ", rope.base,
+                 ", YaRN needs a base above 1");
+  }
+  HEED_ASSIGN(rope.yarn_context, section.integer("rope.scaling.original_context_length", 1,
+                                                 limits::kContext, context));
+  return Status::ok();
 }
 
 // Layers whose window holds `windowed` rotate with a base of their own and no scaling (Gemma 3).
 Status read_ropes(const Section& section, const GgufFile& file, bool windowed, Hyperparameters& h) {
   Rope rope;
   HEED_ASSIGN(rope.base, read_base(section, "rope.freq_base"));
-  HEED_ASSIGN(rope.scale, read_scale(section));
+  HEED_TRY(read_scaling(section, h.context, rope));
   rope.factors = file.find_tensor("rope_freqs.weight") != nullptr;
   h.ropes.push_back(rope);
   if (!windowed) return Status::ok();

@@ -23,11 +23,13 @@ inline constexpr int64_t kVocab = 1 << 22;
 inline constexpr int64_t kContext = 1 << 28;
 }  // namespace limits
 
-// Frequencies of one rotation: theta_i(p) = p * scale * base^(-2i/n_rot) / factor_i.
+// Frequencies of one rotation: theta_i(p) = p * scale * base^(-2i/n_rot) / factor_i. YaRN
+// (arXiv:2309.00071) scales slow pairs only, fast ones not, and lengthens q and k a little.
 struct Rope {
   double base = 10000;
   double scale = 1;
-  bool factors = false;  // divided by rope_freqs.weight
+  bool factors = false;      // divided by rope_freqs.weight
+  int64_t yarn_context = 0;  // positions that the model knew before YaRN; 0: no YaRN
 
   bool operator==(const Rope&) const = default;
 };

@@ -25,6 +25,7 @@ constexpr std::string_view kRead[] = {
     "rope.freq_base_swa",
     "rope.scaling.type",
     "rope.scaling.factor",
+    "rope.scaling.original_context_length",
     "rope.scale_linear",
     "vocab_size",
 };
@@ -32,7 +33,6 @@ constexpr std::string_view kRead[] = {
 // Facts about the file or its training that no formula uses.
 constexpr std::string_view kIgnored[] = {
     "tensor_data_layout",
-    "rope.scaling.original_context_length",
     "rope.scaling.finetuned",
     "attention.layer_norm_epsilon",
 };
@@ -55,6 +55,11 @@ constexpr Neutral kNeutral[] = {
     {"attention.clamp_kqv", 0, "clamping of q, k and v"},
     {"attention.scale", 0, "a score scale of its own"},
     {"rope.scaling.attn_factor", 1, "an attention factor of the rotation"},
+    {"rope.scaling.yarn_ext_factor", 1, "YaRN by halves"},
+    {"rope.scaling.yarn_attn_factor", 1, "YaRN with a length factor of its own"},
+    {"rope.scaling.yarn_beta_fast", 32, "YaRN with another fast end"},
+    {"rope.scaling.yarn_beta_slow", 1, "YaRN with another slow end"},
+    {"rope.scaling.yarn_log_multiplier", 0, "YaRN with a logarithm factor of its own"},
     {"rope.scaling.alpha", 0, "a rotation scaled by alpha"},
     {"use_parallel_residual", 0, "parallel residual branches"},
     {"logit_scale", 0, "a logit scale"},

@@ -3,6 +3,7 @@
 #include <llama.h>
 
 #include <mutex>
+#include <new>
 
 namespace heed {
 namespace {
@@ -12,7 +13,11 @@ thread_local std::string last_error;
 void keep_error(ggml_log_level level, const char* text, void*) {
   // Only the first error of a failing call explains it; those behind it say "failed to load".
   if (level != GGML_LOG_LEVEL_ERROR || !last_error.empty()) return;
-  last_error = text;
+  try {
+    last_error = text;
+  } catch (const std::bad_alloc&) {  // must not fly through the C code that logs
+    return;
+  }
   while (!last_error.empty() && last_error.back() == '\n') last_error.pop_back();
 }
 

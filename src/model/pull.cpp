@@ -195,9 +195,9 @@ Result<std::string> fetch_source(const Job& job, size_t index) {
     if (status.code() == Code::kCorrupt) fs::remove(target, ignored);
     HEED_TRY(status);
   }
-  HEED_ASSIGN(const std::string actual,
-              file_sha256(target, job.options.cancel,
-                          [&](uint64_t done) { job.report("verifying sha256", done); }));
+  HEED_ASSIGN(const std::string actual, file_sha256(target, job.options.cancel, [&](uint64_t done) {
+                job.report("verifying sha256", done);
+              }));
   if (actual == job.entry.sha256) return target;
   // What does not verify must not be continued from; the wheels behind it are as wrong.
   fs::remove_all(job.folder, ignored);

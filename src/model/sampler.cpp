@@ -1,89 +1,194 @@
 // llama.cpp's sampler chain over logits of heed.
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <random>
 #include <vector>
 
 #include "base/guard.h"
-#include "base/nearest.h"
 #include "base/text.h"
 #include "heed/engine.h"
 #include "llama.h"
+#include "model/model_impl.h"
 #include "model/sampler.h"
 
 namespace heed {
 namespace {
 
-// The default chain of llama.cpp, in its order.
-constexpr std::array kChain = {"penalties", "dry",   "top_n_sigma", "top_k",      "typ_p",
-                               "top_p",     "min_p", "xtc",         "temperature"};
-// Spellings that llama.cpp also takes.
-constexpr std::array<std::pair<const char*, const char*>, 6> kAliases = {{
-    {"top-k", "top_k"},
-    {"top-p", "top_p"},
-    {"min-p", "min_p"},
-    {"typical", "typ_p"},
-    {"top-n-sigma", "top_n_sigma"},
-    {"temp", "temperature"},
-}};
+struct SamplerFree {
+  void operator()(llama_sampler* s) const { llama_sampler_free(s); }
+};
+using SamplerPtr = std::unique_ptr<llama_sampler, SamplerFree>;
 
-Result<std::string> canonical(const std::string& name) {
-  for (const auto& [alias, target] : kAliases) {
-    if (name == alias) return std::string(target);
-  }
-  if (std::find(kChain.begin(), kChain.end(), name) != kChain.end()) return name;
-  const std::string near = nearest_name(name, kChain);
-  std::string all;
-  for (const char* known : kChain) all += (all.empty() ? "" : ", ") + std::string(known);
-  return error(Code::kInvalidArgument, "unknown sampler '", name, "'",
-               near.empty() ? "" : "; did you mean '" + near + "'?", " Known are ", all);
+// Null when the file has no text: stages that read it would stop the process.
+const llama_vocab* text_of(const Model& model) {
+  const llama_vocab* vocab = llama_model_get_vocab(model.impl().vocab);
+  return llama_vocab_type(vocab) == LLAMA_VOCAB_TYPE_NONE ? nullptr : vocab;
 }
 
-Status check_number(const char* name, float value, float low, float high) {
-  if (std::isfinite(value) && value >= low && value <= high) return Status::ok();
-  return error(Code::kOutOfRange, name, " is ", value, "; it must be from ", low, " to ", high);
+// True when a stage may drop the most likely token; all others keep it, so that a greedy choice
+// needs what changes logits and nothing else.
+bool may_drop_the_best(const std::string& stage, const SamplerOptions& o) {
+  return (stage == "typ_p" && o.typ_p < 1) || (stage == "xtc" && o.xtc_probability > 0) ||
+         stage == "infill" || (stage == "adaptive_p" && o.adaptive_target >= 0);
 }
 
-llama_sampler* make_stage(const std::string& name, const SamplerOptions& o, int vocab) {
-  if (name == "penalties") {
-    return llama_sampler_init_penalties(vocab, o.repeat_last_n, o.repeat_penalty,
-                                        o.frequency_penalty, o.presence_penalty);
+bool changes_logits(const std::string& stage) { return stage == "penalties" || stage == "dry"; }
+
+class ChainBuilder {
+ public:
+  ChainBuilder(const Model& model, const SamplerOptions& options, uint32_t seed)
+      : model_(model), o_(options), seed_(seed) {}
+
+  Result<SamplerPtr> build() {
+    chain_.reset(llama_sampler_chain_init(llama_sampler_chain_default_params()));
+    HEED_TRY(add_biases());
+    if (o_.mirostat != 0) {
+      add_mirostat();
+      return std::move(chain_);
+    }
+    HEED_ASSIGN(const std::vector<std::string> stages, sampler_chain(o_));
+    const bool greedy = o_.temperature <= 0;
+    const bool full = !greedy || std::any_of(stages.begin(), stages.end(), [&](const auto& stage) {
+      return may_drop_the_best(stage, o_);
+    });
+    bool adaptive = false;
+    for (const std::string& stage : stages) {
+      if (stage == "adaptive_p") {
+        adaptive = true;  // draws, so it goes to the end in place of the usual draw
+      } else if (full || changes_logits(stage)) {
+        HEED_TRY(add_stage(stage));
+      }
+    }
+    if (adaptive && full) {
+      add(llama_sampler_init_adaptive_p(o_.adaptive_target, o_.adaptive_decay, seed_));
+    } else {
+      add(full ? llama_sampler_init_dist(seed_) : llama_sampler_init_greedy());
+    }
+    return std::move(chain_);
   }
-  if (name == "top_k") return llama_sampler_init_top_k(o.top_k);
-  if (name == "top_p") return llama_sampler_init_top_p(o.top_p, 0);
-  if (name == "min_p") return llama_sampler_init_min_p(o.min_p, 0);
-  if (name == "temperature") return llama_sampler_init_temp(std::max(o.temperature, 0.0f));
-  // dry, top_n_sigma, typ_p and xtc are in llama.cpp's default chain with the settings that change
-  // nothing, and have no option here yet.
-  return nullptr;
+
+ private:
+  void add(llama_sampler* made) {
+    SamplerPtr owner(made);  // until the chain has it
+    llama_sampler_chain_add(chain_.get(), made);
+    static_cast<void>(owner.release());
+  }
+
+  Status add_biases() {
+    const int vocab = model_.info().vocab;
+    std::vector<llama_logit_bias> biases;
+    for (const LogitBias& b : o_.logit_bias) {
+      if (b.token >= vocab) {
+        return error(Code::kOutOfRange, "logit-bias for token ", b.token, ", must be 0 to ",
+                     vocab - 1);
+      }
+      biases.push_back({b.token, b.bias});
+    }
+    if (const llama_vocab* text = text_of(model_)) {
+      int32_t count = 0;  // tokens that the file itself forbids
+      const llama_token* never = llama_vocab_get_suppress_tokens(text, &count);
+      for (int32_t i = 0; i < count; ++i) {
+        if (never[i] >= 0 && never[i] < vocab) biases.push_back({never[i], -INFINITY});
+      }
+      for (llama_token t = 0; o_.ignore_eos && t < llama_vocab_n_tokens(text); ++t) {
+        if (llama_vocab_is_eog(text, t)) biases.push_back({t, -INFINITY});
+      }
+    }
+    if (biases.empty()) return Status::ok();
+    add(llama_sampler_init_logit_bias(vocab, static_cast<int32_t>(biases.size()), biases.data()));
+    return Status::ok();
+  }
+
+  void add_mirostat() {
+    constexpr int32_t kEstimated = 100;  // tokens from which version 1 takes the slope; the paper's
+    add(llama_sampler_init_temp(std::max(o_.temperature, 0.0f)));
+    if (o_.mirostat == 1) {
+      add(llama_sampler_init_mirostat(model_.info().vocab, seed_, o_.mirostat_tau, o_.mirostat_eta,
+                                      kEstimated));
+    } else {
+      add(llama_sampler_init_mirostat_v2(seed_, o_.mirostat_tau, o_.mirostat_eta));
+    }
+  }
+
+  Status add_stage(const std::string& name) {
+    const auto min_keep = static_cast<size_t>(o_.min_keep);
+    if (name == "penalties") {
+      add(llama_sampler_init_penalties(model_.info().vocab, o_.repeat_last_n, o_.repeat_penalty,
+                                       o_.frequency_penalty, o_.presence_penalty));
+    } else if (name == "dry") {
+      return add_dry();
+    } else if (name == "top_n_sigma") {
+      add(llama_sampler_init_top_n_sigma(o_.top_n_sigma));
+    } else if (name == "top_k") {
+      add(llama_sampler_init_top_k(o_.top_k));
+    } else if (name == "typ_p") {
+      add(llama_sampler_init_typical(o_.typ_p, min_keep));
+    } else if (name == "top_p") {
+      add(llama_sampler_init_top_p(o_.top_p, min_keep));
+    } else if (name == "min_p") {
+      add(llama_sampler_init_min_p(o_.min_p, min_keep));
+    } else if (name == "xtc") {
+      add(llama_sampler_init_xtc(o_.xtc_probability, o_.xtc_threshold, min_keep, seed_));
+    } else if (name == "temperature") {
+      add(llama_sampler_init_temp_ext(std::max(o_.temperature, 0.0f), o_.dynatemp_range,
+                                      o_.dynatemp_exponent));
+    } else if (name == "infill") {
+      return add_infill();
+    } else {
+      return error(Code::kInternal, "the sampler '", name, "' has no stage");
+    }
+    return Status::ok();
+  }
+
+  Status add_dry() {
+    if (o_.dry_multiplier == 0 || o_.dry_penalty_last_n == 0) return Status::ok();
+    std::vector<const char*> breakers;
+    for (const std::string& text : o_.dry_sequence_breakers) breakers.push_back(text.c_str());
+    const llama_vocab* vocab = text_of(model_);
+    if (vocab == nullptr && !breakers.empty()) {
+      return Status(Code::kUnsupported,
+                    "dry looks for its sequence breakers in the text, but this model file has no "
+                    "tokenizer; use dry-sequence-breaker none");
+    }
+    add(llama_sampler_init_dry(vocab, o_.dry_multiplier, o_.dry_base, o_.dry_allowed_length,
+                               o_.dry_penalty_last_n, breakers.data(), breakers.size()));
+    return Status::ok();
+  }
+
+  Status add_infill() {
+    const llama_vocab* vocab = text_of(model_);
+    const bool can_end = vocab != nullptr && (llama_vocab_eot(vocab) != LLAMA_TOKEN_NULL ||
+                                              llama_vocab_eos(vocab) != LLAMA_TOKEN_NULL);
+    if (!can_end) {
+      return Status(Code::kUnsupported,
+                    "infill ends the text by itself, but this model file names no end token; leave "
+                    "infill out of the chain");
+    }
+    add(llama_sampler_init_infill(vocab));
+    return Status::ok();
+  }
+
+  const Model& model_;
+  const SamplerOptions& o_;
+  uint32_t seed_;
+  SamplerPtr chain_;
+};
+
+// Never the number that means "from the clock" to llama.cpp.
+uint32_t settle_seed(uint32_t asked) {
+  std::random_device device;
+  while (asked == LLAMA_DEFAULT_SEED) asked = device();
+  return asked;
 }
 
 }  // namespace
 
-Status check_sampler(const SamplerOptions& o) {
-  HEED_TRY(check_number("temperature", o.temperature, -1e6f, 1e6f));
-  HEED_TRY(check_number("top-p", o.top_p, 0.0f, 1.0f));
-  HEED_TRY(check_number("min-p", o.min_p, 0.0f, 1.0f));
-  HEED_TRY(check_number("presence-penalty", o.presence_penalty, -100.0f, 100.0f));
-  HEED_TRY(check_number("frequency-penalty", o.frequency_penalty, -100.0f, 100.0f));
-  HEED_TRY(check_number("repeat-penalty", o.repeat_penalty, 1e-3f, 1e3f));
-  if (o.repeat_last_n < 0 || o.repeat_last_n > (1 << 24)) {
-    return error(Code::kOutOfRange, "repeat-last-n is ", o.repeat_last_n, "; it must be from 0 to ",
-                 1 << 24);
-  }
-  for (const std::string& name : o.samplers) HEED_TRY(canonical(name));
-  return Status::ok();
-}
-
 struct Sampler::Impl {
-  static Result<std::unique_ptr<Sampler>> create(const Model& model, const SamplerOptions& options);
-  llama_sampler* chain = nullptr;
+  Result<Token> sample(std::span<const float> logits);
+
+  SamplerPtr chain;
   std::vector<llama_token_data> candidates;  // [vocab]
   uint32_t seed = 0;
-  ~Impl() {
-    if (chain != nullptr) llama_sampler_free(chain);
-  }
 };
 
 Sampler::Sampler(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -91,53 +196,59 @@ Sampler::~Sampler() = default;
 
 Result<std::unique_ptr<Sampler>> Sampler::create(const Model& model,
                                                  const SamplerOptions& options) {
-  return guarded("making the sampler", [&] { return Impl::create(model, options); });
+  return guarded("making the sampler", [&]() -> Result<std::unique_ptr<Sampler>> {
+    HEED_TRY(check_sampler(options));
+    auto impl = std::make_unique<Impl>();
+    impl->seed = settle_seed(options.seed);
+    HEED_ASSIGN(impl->chain, ChainBuilder(model, options, impl->seed).build());
+    impl->candidates.resize(static_cast<size_t>(model.info().vocab));
+    return std::unique_ptr<Sampler>(new Sampler(std::move(impl)));
+  });
 }
 
-Result<std::unique_ptr<Sampler>> Sampler::Impl::create(const Model& model,
-                                                       const SamplerOptions& options) {
-  HEED_TRY(check_sampler(options));
-  const int vocab = model.info().vocab;
-  std::vector<std::string> names = options.samplers;
-  if (names.empty()) names.assign(kChain.begin(), kChain.end());
-  auto impl = std::make_unique<Impl>();
-  impl->seed = options.seed == LLAMA_DEFAULT_SEED ? std::random_device{}() : options.seed;
-  impl->chain = llama_sampler_chain_init(llama_sampler_chain_default_params());
-  const bool greedy = options.temperature <= 0;
-  for (const std::string& name : names) {
-    HEED_ASSIGN(const std::string stage, canonical(name));
-    // The most likely token is in every filtered set, so a greedy choice needs the penalties only.
-    if (greedy && stage != "penalties") continue;
-    if (llama_sampler* made = make_stage(stage, options, vocab)) {
-      llama_sampler_chain_add(impl->chain, made);
-    }
+Result<Token> Sampler::Impl::sample(std::span<const float> logits) {
+  if (logits.size() != candidates.size()) {
+    return error(Code::kInvalidArgument, logits.size(), " logits for a vocabulary of ",
+                 candidates.size());
   }
-  llama_sampler_chain_add(
-      impl->chain, greedy ? llama_sampler_init_greedy() : llama_sampler_init_dist(impl->seed));
-  impl->candidates.resize(static_cast<size_t>(vocab));
-  return std::unique_ptr<Sampler>(new Sampler(std::move(impl)));
-}
-
-Token Sampler::sample(std::span<const float> logits) {
-  std::vector<llama_token_data>& all = impl_->candidates;
-  all.resize(logits.size());
+  bool any = false;
   for (size_t i = 0; i < logits.size(); ++i) {
-    all[i] = {static_cast<llama_token>(i), logits[i], 0.0f};
+    // Sorting numbers that compare as nothing would run out of its bounds.
+    if (std::isnan(logits[i]) || logits[i] == INFINITY) {
+      return error(Code::kCorrupt, "the logit of token ", i, " is ", logits[i],
+                   ": the model's weights are damaged or overflow; pull or convert it again");
+    }
+    any = any || logits[i] != -INFINITY;
+    candidates[i] = {static_cast<llama_token>(i), logits[i], 0.0f};
   }
-  llama_token_data_array array{all.data(), all.size(), -1, false};
-  llama_sampler_apply(impl_->chain, &array);
-  // Logits that are all NaN leave nothing selected; the first token keeps the run defined.
-  const size_t chosen = array.selected >= 0 && static_cast<size_t>(array.selected) < array.size
-                            ? static_cast<size_t>(array.selected)
-                            : 0;
-  const Token token = array.data[chosen].id;
-  llama_sampler_accept(impl_->chain, token);
+  if (!any) return Status(Code::kCorrupt, "every logit is -inf: no token can follow");
+  llama_token_data_array array{candidates.data(), candidates.size(), -1, false};
+  llama_sampler_apply(chain.get(), &array);
+  if (array.selected < 0 || static_cast<size_t>(array.selected) >= array.size) {
+    return Status(Code::kInternal, "the sampler chain chose no token");
+  }
+  if (array.data[array.selected].logit == -INFINITY) {
+    return Status(Code::kInvalidArgument,
+                  "no token can follow: biases and samplers forbid all; leave some out");
+  }
+  const Token token = array.data[array.selected].id;
+  llama_sampler_accept(chain.get(), token);
   return token;
 }
 
-void Sampler::accept(Token token) {
-  if (token < 0 || static_cast<size_t>(token) >= impl_->candidates.size()) return;
-  llama_sampler_accept(impl_->chain, token);
+Result<Token> Sampler::sample(std::span<const float> logits) {
+  return guarded("sampling", [&] { return impl_->sample(logits); });
+}
+
+Status Sampler::accept(Token token) {
+  if (token < 0 || static_cast<size_t>(token) >= impl_->candidates.size()) {
+    return error(Code::kOutOfRange, "token ", token, " is not of the vocabulary, must be 0 to ",
+                 impl_->candidates.size() - 1);
+  }
+  return guarded("sampling", [&] {
+    llama_sampler_accept(impl_->chain.get(), token);
+    return Status::ok();
+  });
 }
 
 uint32_t Sampler::seed() const { return impl_->seed; }

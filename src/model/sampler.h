@@ -1,5 +1,8 @@
-// Checks of sampler options that need no model: a command line refuses them before loading.
+// Sampler options as far as they need no model: a command line refuses them before loading.
 #pragma once
+
+#include <string>
+#include <vector>
 
 #include "heed/engine.h"
 #include "heed/status.h"
@@ -8,5 +11,11 @@ namespace heed {
 
 // Names (with the nearest in the refusal) and ranges.
 Status check_sampler(const SamplerOptions& options);
+
+// The stages of the chain by llama.cpp's canonical names, its default chain when none are named.
+Result<std::vector<std::string>> sampler_chain(const SamplerOptions& options);
+
+// "edskypmxt", llama.cpp's --sampler-seq, as names.
+Result<std::vector<std::string>> samplers_from_letters(const std::string& letters);
 
 }  // namespace heed

@@ -10,7 +10,6 @@
 #include "heed/engine.h"
 #include "heed/status.h"
 
-struct gguf_context;
 struct llama_model;
 
 namespace heed {
@@ -19,11 +18,6 @@ struct LlamaModelFree {
   void operator()(llama_model* model) const;
 };
 using LlamaModelPtr = std::unique_ptr<llama_model, LlamaModelFree>;
-
-// Refuses a vocabulary on which llama.cpp would stop the process, and tokenizers that no known
-// architecture uses. A file that says it has none (`none`, `no_vocab`, no key) is fine: its text
-// calls return errors.
-Status check_vocabulary(const gguf_context* file);
 
 // The file behind a `vocab_only` llama_model, after check_vocabulary. Never null when ok.
 Result<LlamaModelPtr> load_vocabulary(const std::string& path);

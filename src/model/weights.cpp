@@ -310,6 +310,7 @@ class WeightLoader {
     for (const Pending& item : repacked_) {
       HEED_TRY(checkpoint(*item.source));
       ggml_backend_tensor_set(item.tensor, file_.data(*item.source), 0, item.source->bytes);
+      file_.release(file_.data(*item.source), item.source->bytes);
     }
     return Status::ok();
   }

@@ -6,6 +6,7 @@
 
 #include "base/guard.h"
 #include "base/text.h"
+#include "model/threads.h"
 #include "model/weights.h"
 #include "session/engine_impl.h"
 
@@ -75,6 +76,7 @@ Result<std::unique_ptr<Engine::Impl>> Engine::Impl::create(std::shared_ptr<Model
   HEED_ASSIGN(std::vector<RotaryTable> rotary, rotary_tables(hyper, weights.rope_factors));
   impl->step =
       std::make_unique<Step>(hyper, std::move(rotary), *impl->store, isa, threads, max_rows);
+  HEED_TRY(check_threads_available(threads - 1));  // this thread works too
   ggml_threadpool_params params = ggml_threadpool_params_default(threads);
   // Workers poll for the next graph before they sleep, 131,072 rounds per unit: about 2 ms, enough
   // for sampling between two tokens. ggml's default of 50 units holds a core for 100 ms after every

@@ -10,10 +10,6 @@
 namespace heed {
 namespace {
 
-// Rows of the head at a time when every row's logits are asked for: 64 rows of the largest known
-// vocabulary (262,144) are 64 MiB.
-constexpr int kHeadRows = 64;
-
 double seconds_now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
@@ -180,8 +176,8 @@ Status Engine::Impl::emit_logits(StepGraph& graph, std::vector<float>& last,
   } catch (const std::bad_alloc&) {
     return no_memory("the rows of a chunk");
   }
-  for (int row = 0; row < rows; row += kHeadRows) {
-    const int n = std::min(kHeadRows, rows - row);
+  for (int row = 0; row < rows; row += kLogitRows) {
+    const int n = std::min(kLogitRows, rows - row);
     HEED_ASSIGN(StepGraph * head, graphs->head(n));
     std::memcpy(head->hidden_in()->data, hidden.data() + embd * static_cast<size_t>(row),
                 embd * static_cast<size_t>(n) * sizeof(float));

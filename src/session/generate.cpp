@@ -33,13 +33,13 @@ class Decoding {
     Clock::time_point first_token = start;
     for (;;) {
       HEED_ASSIGN(const std::span<const float> logits, engine_.logits(seq_));
-      const Token token = sampler_.sample(logits);
+      HEED_ASSIGN(const Token token, sampler_.sample(logits));
       if (out_.tokens.empty()) {
         first_token = Clock::now();
         out_.first_token_s = std::chrono::duration<double>(first_token - start).count();
       }
       if (ends(token)) break;
-      emit(token);
+      HEED_TRY(emit(token));
       if (reached_limit()) break;
       const Status step = decode(token);
       if (step.code() == Code::kCancelled) {
@@ -60,10 +60,12 @@ class Decoding {
     return true;
   }
 
-  void emit(Token token) {
+  Status emit(Token token) {
+    HEED_ASSIGN(const std::string piece, engine_.model().piece(token));
     out_.tokens.push_back(token);
     last_ = token;
-    flush(token, assembler_.push(engine_.model().piece(token)));
+    flush(token, assembler_.push(piece));
+    return Status::ok();
   }
 
   void flush(Token token, const std::string& text) {
@@ -139,8 +141,10 @@ Result<Generation> generate_unguarded(Engine& engine, SeqId seq, std::span<const
     HEED_TRY(check_prompt_fits(count, engine.length(seq), context_of(engine),
                                engine.model().info().trained_context));
   }
-  HEED_ASSIGN(std::unique_ptr<Sampler> sampler, Sampler::create(engine.model(), options.sampler));
-  for (const Token token : prompt) sampler->accept(token);
+  SamplerOptions sampling = options.sampler;
+  sampling.ignore_eos = sampling.ignore_eos || options.ignore_eos;
+  HEED_ASSIGN(std::unique_ptr<Sampler> sampler, Sampler::create(engine.model(), sampling));
+  for (const Token token : prompt) HEED_TRY(sampler->accept(token));
 
   Generation out;
   out.prompt_tokens = count;

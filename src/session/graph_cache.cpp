@@ -6,13 +6,6 @@
 #include <new>
 
 namespace heed {
-namespace {
-
-constexpr int kSmallRows = 64;      // a full decode batch
-constexpr size_t kSmallGraphs = 8;  // batch sizes in use at a time
-
-}  // namespace
-
 Status GraphCache::fill(Slot& slot, Result<std::unique_ptr<StepGraph>> built) {
   HEED_TRY(built.status());
   ++builds_;

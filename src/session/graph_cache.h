@@ -13,6 +13,9 @@ namespace heed {
 
 class GraphCache {
  public:
+  static constexpr int kSmallRows = 64;      // a full decode batch
+  static constexpr size_t kSmallGraphs = 8;  // batch sizes in use at a time
+
   GraphCache(const Hyperparameters& hyper, const ModelWeights& weights, LayerOp* ops,
              LinearWorkspace* linears, int threads, ggml_threadpool* pool)
       : hyper_(hyper),

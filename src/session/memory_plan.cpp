@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <limits>
 #include <memory>
-#include <set>
 
 #include "base/guard.h"
 #include "base/text.h"
@@ -15,6 +14,7 @@
 #include "model/threads.h"
 #include "model/weights.h"
 #include "session/available_memory.h"
+#include "session/graph_cache.h"
 #include "session/step_graph.h"
 
 namespace heed {
@@ -61,42 +61,84 @@ Result<uint64_t> workspace_bytes(const Hyperparameters& hyper, int rows, int thr
   return workspace.bytes();
 }
 
+Status add_graph(const Hyperparameters& hyper, const ModelWeights& weights, int threads,
+                 const GraphShape& shape, uint64_t copies, Costs& costs) {
+  std::vector<LayerOp> ops(static_cast<size_t>(hyper.layers));
+  HEED_ASSIGN(auto graph, StepGraph::build(hyper, weights, ops.data(), nullptr, shape));
+  costs.compute += copies * StepGraph::measure(*graph, threads);
+  return Status::ok();
+}
+
+// The graphs that the cache holds at a time. One sequence needs a full chunk, the tail of its
+// prompt (an exact multiple of the chunk has none) and the decode step. Several may fill the
+// cache's small places with steps of up to max_sequences rows.
+Status add_graphs(const Hyperparameters& hyper, const ModelWeights& weights, int threads,
+                  const EngineOptions& engine, const PlannedRun& run, int rows, Costs& costs) {
+  const auto logits = [](int n, int outputs) {
+    return GraphShape{.rows = n, .outputs = outputs, .output = StepOutput::kLogits};
+  };
+  const int small = std::min(rows, GraphCache::kSmallRows);
+  GraphShape full = logits(rows, 1);
+  if (run.all_logits) {
+    full = {.rows = rows, .output = StepOutput::kHidden};
+    HEED_ASSIGN(auto head, StepGraph::build_head(hyper, weights, nullptr, Engine::kLogitRows));
+    costs.compute += StepGraph::measure(*head, threads);
+    costs.compute +=
+        static_cast<uint64_t>(rows) * static_cast<uint64_t>(hyper.embd) * sizeof(float);
+  }
+  HEED_TRY(add_graph(hyper, weights, threads, full, 1, costs));
+  if (engine.max_sequences == 1) {
+    if (small != rows) HEED_TRY(add_graph(hyper, weights, threads, logits(small, 1), 1, costs));
+    if (rows != 1) HEED_TRY(add_graph(hyper, weights, threads, logits(1, 1), 1, costs));
+    return Status::ok();
+  }
+  const int batch = std::min(engine.max_sequences, GraphCache::kSmallRows);
+  return add_graph(hyper, weights, threads, logits(batch, batch), GraphCache::kSmallGraphs, costs);
+}
+
 Result<Costs> costs_of(const GgufFile& file, const Hyperparameters& hyper,
-                       const ModelOptions& model, const EngineOptions& engine, int64_t tokens) {
+                       const ModelOptions& model, const EngineOptions& engine,
+                       const PlannedRun& run) {
   HEED_ASSIGN(const Isa isa, choose_isa());
   HEED_ASSIGN(const auto weights, ModelWeights::shapes_only(file, hyper, model));
   Costs costs;
   costs.weights = weights->mapped_bytes() + weights->owned_bytes();
   costs.fixed = kFixedBytes + kVocabularyBytesPerToken * static_cast<uint64_t>(hyper.vocab);
   costs.page_row = lists_of(hyper) * page_bytes(hyper, engine, isa);
-  // A full chunk that asks for its last row's logits, and the decode graph, are held together.
-  const int rows = static_cast<int>(std::clamp<int64_t>(tokens, 1, engine.chunk));
-  // An exact multiple of the chunk has no tail; any other prompt also keeps the graph of its tail,
-  // with memory of its own up to 64 rows.
-  for (const int graph_rows : std::set<int>{rows, std::min(rows, 64), 1}) {
-    const GraphShape shape{.rows = graph_rows, .outputs = 1, .output = StepOutput::kLogits};
-    std::vector<LayerOp> ops(static_cast<size_t>(hyper.layers));
-    HEED_ASSIGN(auto graph, StepGraph::build(hyper, *weights, ops.data(), nullptr, shape));
-    costs.compute += StepGraph::measure(*graph, model.threads);
-  }
-  HEED_ASSIGN(const uint64_t scratch, workspace_bytes(hyper, rows, model.threads, isa, tokens));
+  const int rows = static_cast<int>(std::clamp<int64_t>(run.prompt, 1, engine.chunk));
+  HEED_TRY(add_graphs(hyper, *weights, model.threads, engine, run, rows, costs));
+  HEED_ASSIGN(const uint64_t scratch,
+              workspace_bytes(hyper, rows, model.threads, isa, run.prompt + run.answer));
   costs.compute += LinearWorkspace::bytes_of(weights->most_inputs(), model.threads);
-  costs.compute += scratch + static_cast<uint64_t>(hyper.vocab) * sizeof(float);
+  costs.compute += scratch + static_cast<uint64_t>(hyper.vocab) * sizeof(float) *
+                                 static_cast<uint64_t>(engine.max_sequences);
   return costs;
+}
+
+Status check_plan(const EngineOptions& engine, const PlannedRun& run) {
+  const int64_t most = limits::kContext;
+  if (run.prompt < 0 || run.prompt > most || run.answer < 0 || run.answer > most) {
+    return error(Code::kOutOfRange, "a run of ", run.prompt, " and ", run.answer,
+                 " tokens, each must be 0 to ", most);
+  }
+  if (engine.chunk < 1 || engine.chunk > 8192) {
+    return error(Code::kOutOfRange, "chunk is ", engine.chunk, ", must be 1 to 8192");
+  }
+  if (engine.max_sequences < 1 || engine.max_sequences > 1024) {
+    return error(Code::kOutOfRange, "max_sequences is ", engine.max_sequences,
+                 ", must be 1 to 1024");
+  }
+  if (engine.context < 0 || engine.context > most) {
+    return error(Code::kOutOfRange, "the context is ", engine.context, ", must be 0 to ", most);
+  }
+  return Status::ok();
 }
 
 }  // namespace
 
 Result<MemoryPlan> predict_memory(const std::string& path, const ModelOptions& model_options,
-                                  const EngineOptions& engine, int64_t tokens) {
-  if (tokens < 0) return error(Code::kInvalidArgument, "a run of ", tokens, " tokens");
-  if (engine.chunk < 1 || engine.chunk > 8192) {
-    return error(Code::kOutOfRange, "chunk is ", engine.chunk, ", must be 1 to 8192");
-  }
-  if (engine.context < 0 || engine.context > limits::kContext) {
-    return error(Code::kOutOfRange, "the context is ", engine.context, ", must be 0 to ",
-                 limits::kContext);
-  }
+                                  const EngineOptions& engine, const PlannedRun& run) {
+  HEED_TRY(check_plan(engine, run));
   route_library_logs();
   return guarded("planning memory", [&]() -> Result<MemoryPlan> {
     ModelOptions model = model_options;
@@ -104,24 +146,32 @@ Result<MemoryPlan> predict_memory(const std::string& path, const ModelOptions& m
     HEED_ASSIGN(const auto file, GgufFile::open(path));
     Result<Hyperparameters> hyper = Hyperparameters::read(*file);
     if (!hyper.is_ok()) return hyper.status().with_context(path);
-    HEED_ASSIGN(const Costs costs, costs_of(*file, *hyper, model, engine, tokens));
+    HEED_ASSIGN(const Costs costs, costs_of(*file, *hyper, model, engine, run));
     MemoryPlan plan;
     plan.weights = costs.weights;
     plan.compute = costs.compute;
-    plan.kv = kv_bytes(costs, tokens);
+    plan.kv = kv_bytes(costs, run.prompt + run.answer);
     plan.peak = plan.weights + plan.compute + plan.kv + costs.fixed;
     // Unknown is no reason to refuse: the store then grows until the system says no.
     plan.available = available_memory();
-    constexpr uint64_t kUnlimited = std::numeric_limits<uint64_t>::max();
-    const uint64_t available = plan.available.value_or(kUnlimited);
-    const uint64_t context =
-        static_cast<uint64_t>(engine.context > 0 ? engine.context : hyper->context);
+    const uint64_t available = plan.available.value_or(std::numeric_limits<uint64_t>::max());
+    const int64_t context = engine.context > 0 ? engine.context : hyper->context;
     const uint64_t base = plan.peak - plan.kv + kArenaSlack;
     const uint64_t left = available - std::min(available, base);
-    plan.longest_prompt = static_cast<int64_t>(
-        std::min<uint64_t>(context, left / std::max<uint64_t>(costs.page_row, 1) * kPageTokens));
+    const uint64_t fits = left / std::max<uint64_t>(costs.page_row, 1) * kPageTokens;
+    const auto most = static_cast<int64_t>(std::min(static_cast<uint64_t>(context), fits));
+    plan.longest_prompt = std::max<int64_t>(most - run.answer, 0);
     return plan;
   });
+}
+
+Result<MemoryPlan> predict_memory(const std::string& path, const ModelOptions& model,
+                                  const EngineOptions& engine, int64_t tokens) {
+  EngineOptions one = engine;
+  one.max_sequences = 1;
+  PlannedRun run;
+  run.prompt = tokens;
+  return predict_memory(path, model, one, run);
 }
 
 }  // namespace heed

@@ -13,8 +13,9 @@ namespace heed {
 
 class RotaryTable {
  public:
-  // Radians per position of each pair; empty: nothing turns.
-  explicit RotaryTable(std::vector<double> frequencies);
+  // Radians per position of each pair (empty: nothing turns), and what turned pairs are multiplied
+  // by.
+  explicit RotaryTable(std::vector<double> frequencies, float length = 1);
 
   // Room for `rows`; may throw bad_alloc.
   void reserve(int64_t rows);
@@ -30,6 +31,7 @@ class RotaryTable {
 
  private:
   std::vector<double> frequency_;  // [n_rot / 2] radians per position
+  float length_ = 1;               // of turned pairs: YaRN lengthens them
   std::vector<float> cos_, sin_;   // [T, n_rot / 2]
 };
 

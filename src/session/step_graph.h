@@ -40,8 +40,8 @@ struct GraphFree {
 
 class StepGraph {
  public:
-  // A graph without memory. `ops` (of the Step, [layers]) and `linears` outlive it; `linears` may be
-  // null where the graph is only measured.
+  // A graph without memory. `ops` (of the Step, [layers]) and `linears` outlive it; `linears` may
+  // be null where the graph is only measured.
   static Result<std::unique_ptr<StepGraph>> build(const Hyperparameters& hyper,
                                                   const ModelWeights& weights, LayerOp* ops,
                                                   LinearWorkspace* linears,

@@ -34,7 +34,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Wrong{{"run", "m", "-cpk", "f16"}, "did you mean '-ctk'"},
                     Wrong{{"run", "m", "--ctx-sze=9", "-p", "x"}, "did you mean '--ctx-size'"},
                     Wrong{{"run", "m", "-p", "x", "-ctk", "bf61"}, "did you mean 'bf16'"},
-                    Wrong{{"run", "m", "-p", "x", "--samplers", "top_k;topp"},
+                    Wrong{{"run", "m", "-p", "x", "--samplers", "top_k;tpo_p"},
                           "did you mean 'top_p'"},
                     Wrong{{"run", "m", "-p", "x", "-fa", "off"}, "no other attention"},
                     Wrong{{"run", "m", "-p", "x", "--top-p", "1.5"}, "top-p is 1.5"},

@@ -58,7 +58,11 @@ TEST(Hyperparameters, limits_hold_at_both_ends) {
 
 TEST(Hyperparameters, keys_that_change_the_mathematics_are_refused_by_name) {
   const tiny::Key kKeys[] = {
-      tiny::text_key("llama.rope.scaling.type", "yarn"),
+      tiny::f32_key("llama.rope.scaling.yarn_ext_factor", 0.5f),
+      tiny::f32_key("llama.rope.scaling.yarn_attn_factor", 2.0f),
+      tiny::f32_key("llama.rope.scaling.yarn_beta_fast", 16.0f),
+      tiny::f32_key("llama.rope.scaling.yarn_beta_slow", 2.0f),
+      tiny::f32_key("llama.rope.scaling.yarn_log_multiplier", 0.1f),
       tiny::text_key("llama.rope.scaling.type", "longrope"),
       tiny::u32_key("llama.expert_count", 8),
       tiny::u32_key("llama.expert_used_count", 2),

@@ -154,26 +154,6 @@ TEST(Sequence, storage_formats_stay_within_their_rounding) {
   }
 }
 
-TEST(Sequence, a_warm_decode_builds_no_graph) {
-  const tiny::TemporaryFile file(tiny::Spec{});
-  const auto engine = test::make_engine(file.path(), {});
-  const SeqId seq = test::prefilled(*engine, test::random_tokens(100, 80, 9));
-  test::step(*engine, seq, 1);
-  engine->reset_report();
-  for (int i = 0; i < 100; ++i) test::step(*engine, seq, i % 80);
-  const Report report = engine->report();
-  EXPECT_EQ(report.decode_graph_builds, 0);
-  EXPECT_EQ(report.graph_builds, 0);
-  EXPECT_EQ(report.generated_tokens, 100);
-  EXPECT_EQ(report.steps, 100);
-  EXPECT_GT(report.attention_s, 0);
-  EXPECT_GT(report.append_s, 0);
-  EXPECT_GE(report.decode_s, report.attention_s + report.append_s);
-  EXPECT_GT(report.attention_tiles, 0u);
-  EXPECT_GT(report.kv.live, 0u);
-  EXPECT_GE(report.kv.committed, report.kv.live);
-}
-
 TEST(Sequence, refusals_name_the_thing_the_value_and_the_limit) {
   tiny::Spec spec;
   spec.context = 128;

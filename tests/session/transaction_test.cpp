@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <functional>
 #include <thread>
 
 #include "session_fixture.h"
@@ -13,44 +14,91 @@ namespace {
 
 using test::logits_of;
 
-TEST(Transaction, a_step_that_fails_after_any_node_leaves_the_next_logits_unchanged) {
-  for (const char* arch : {"llama", "gemma3"}) {
-    tiny::Spec spec;
-    spec.arch = arch;
-    spec.window = spec.arch == "gemma3" ? 16 : 0;
-    const tiny::TemporaryFile file(spec);
-    const auto engine = test::make_engine(file.path(), {});
-    const auto reference = test::make_engine(file.path(), {});
-    const std::vector<Token> prompt = test::random_tokens(70, spec.vocab, 1);
-    const std::vector<Token> more = test::random_tokens(90, spec.vocab, 2);
-    const SeqId seq = test::prefilled(*engine, prompt);
-    const SeqId untouched = test::prefilled(*reference, prompt);
-    const std::vector<float> expected = test::step(*reference, untouched, 7);
+tiny::Spec spec_of(const char* arch) {
+  tiny::Spec spec;
+  spec.arch = arch;
+  spec.biases = spec.arch == "qwen2";
+  spec.window = spec.arch == "gemma3" ? 16 : 0;
+  spec.layers = 3;
+  spec.window_period = spec.arch == "gemma3" ? 2 : 0;  // windowed and global layers
+  return spec;
+}
+
+// Three sequences in one engine and the logits that token 7 has behind each of them.
+class EachNode : public testing::TestWithParam<const char*> {
+ protected:
+  static constexpr int kLengths[3] = {70, 5, 130};
+
+  void SetUp() override {
+    const tiny::TemporaryFile file(spec_of(GetParam()));
+    engine_ = test::make_engine(file.path(), {});
+    ASSERT_NE(engine_, nullptr);
+    for (int i = 0; i < 3; ++i) {
+      prompts_[i] = test::random_tokens(kLengths[i], 80, 1 + i);
+      seqs_[i] = test::prefilled(*engine_, prompts_[i]);
+      expected_[i] = test::step(*engine_, seqs_[i], 7);
+      rewind(i);
+      before_[i] = logits_of(*engine_, seqs_[i]);
+    }
+  }
+
+  void rewind(int i) {
+    ASSERT_TRUE(engine_->truncate(seqs_[i], kLengths[i] - 1).is_ok());
+    ASSERT_TRUE(engine_->prefill(seqs_[i], {&prompts_[i].back(), 1}).is_ok());
+  }
+
+  // Runs `call` failing behind node 0, 1, ... until it reaches the end; after every failure nothing
+  // has moved, and the next token gives the logits it gives without the failure.
+  void expect_untouched(const std::function<Status()>& call, int least) {
     int nodes = 0;
     for (;; ++nodes) {
       ASSERT_LT(nodes, 1000);
-      engine->fail_after_node(nodes);
-      const std::vector<float> before = logits_of(*engine, seq);
-      const Status prefill = engine->prefill(seq, more);
-      ASSERT_EQ(engine->length(seq), prefill.is_ok() ? 160 : 70);
-      if (prefill.is_ok()) break;
-      ASSERT_EQ(prefill.code(), Code::kInternal);
-      ASSERT_EQ(logits_of(*engine, seq), before) << nodes;
-      ASSERT_TRUE(engine->store().check().is_ok());
-      const SeqToken next{seq, 7};
-      const Status decode = engine->decode({&next, 1});
-      ASSERT_EQ(engine->length(seq), decode.is_ok() ? 71 : 70);
-      if (decode.is_ok()) {
-        ASSERT_TRUE(engine->truncate(seq, 70).is_ok());
+      engine_->fail_after_node(nodes);
+      const Status status = call();
+      engine_->fail_after_node(-1);
+      if (status.is_ok()) break;
+      ASSERT_EQ(status.code(), Code::kInternal) << status.message();
+      ASSERT_TRUE(engine_->store().check().is_ok());
+      for (int i = 0; i < 3; ++i) {
+        ASSERT_EQ(engine_->length(seqs_[i]), kLengths[i]) << "after node " << nodes;
+        ASSERT_EQ(logits_of(*engine_, seqs_[i]), before_[i]) << "after node " << nodes;
+        ASSERT_EQ(test::step(*engine_, seqs_[i], 7), expected_[i]) << "after node " << nodes;
+        rewind(i);
       }
-      engine->fail_after_node(-1);
-      ASSERT_EQ(test::step(*engine, seq, 7), expected) << "after node " << nodes;
-      ASSERT_TRUE(engine->truncate(seq, 69).is_ok());
-      ASSERT_TRUE(engine->prefill(seq, {&prompt[69], 1}).is_ok());
     }
-    EXPECT_GT(nodes, 30);
+    // Three layers of at least nine nodes each: fewer would mean that the loop saw no layers.
+    EXPECT_GE(nodes, least);
   }
+
+  std::unique_ptr<Engine> engine_;
+  std::vector<Token> prompts_[3];
+  SeqId seqs_[3] = {};
+  std::vector<float> before_[3], expected_[3];
+};
+
+TEST_P(EachNode, a_prompt_that_fails_behind_it_leaves_the_next_logits_unchanged) {
+  const std::vector<Token> more = test::random_tokens(90, 80, 9);
+  expect_untouched([&] { return engine_->prefill(seqs_[0], more); }, 30);
 }
+
+TEST_P(EachNode, a_prompt_with_all_logits_that_fails_behind_it_leaves_them_unchanged) {
+  const std::vector<Token> more = test::random_tokens(90, 80, 9);
+  PrefillOptions options;
+  options.on_logits = [](int64_t, View<const float, 2>) {};
+  expect_untouched([&] { return engine_->prefill(seqs_[0], more, options); }, 27);
+}
+
+TEST_P(EachNode, a_token_that_fails_behind_it_leaves_the_next_logits_unchanged) {
+  const SeqToken next{seqs_[0], 3};
+  expect_untouched([&] { return engine_->decode({&next, 1}); }, 30);
+}
+
+TEST_P(EachNode, tokens_of_three_sequences_that_fail_behind_it_leave_all_unchanged) {
+  const SeqToken next[] = {{seqs_[0], 3}, {seqs_[1], 4}, {seqs_[2], 5}};
+  expect_untouched([&] { return engine_->decode(next); }, 30);
+}
+
+INSTANTIATE_TEST_SUITE_P(Transaction, EachNode, testing::Values("llama", "qwen2", "gemma3"));
 
 TEST(Transaction, a_failing_decode_of_several_sequences_moves_none) {
   const tiny::TemporaryFile file(tiny::Spec{});

@@ -4,6 +4,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -187,7 +188,12 @@ struct Spec {
   bool rope_factors = false;
   int window = 0;
   float freq_base = 10000.0f, freq_base_swa = 10000.0f;
-  float rope_factor = 0;  // linear scaling, 0 = no key
+  float rope_factor = 0;  // of the scaling, 0 = no key
+  std::string rope_scaling = "linear";
+  int rope_original_context = 0;             // 0 = no key
+  int n_rot = 0;                             // 0: dk
+  std::vector<uint8_t> window_pattern = {};  // per layer, 1 = windowed; empty = no key
+  int window_period = 0;                     // every such layer sees everything; 0 = no key
   uint32_t weight_type = kTensorF32;
   bool text_vocabulary = false;  // SentencePiece with byte tokens; else no vocabulary
   uint64_t seed = 1;
@@ -212,6 +218,28 @@ inline uint16_t to_f16(float value) {
   return bits;
 }
 
+// Blocks of 32 numbers, as the format says: d = largest / -8, then two 4-bit codes a byte.
+inline std::vector<uint8_t> to_q4_0(const std::vector<float>& values) {
+  std::vector<uint8_t> out;
+  for (size_t at = 0; at < values.size(); at += 32) {
+    float largest = 0;
+    for (size_t i = 0; i < 32; ++i) {
+      if (std::fabs(values[at + i]) > std::fabs(largest)) largest = values[at + i];
+    }
+    const uint16_t d = to_f16(largest / -8);
+    const float inverse = largest == 0 ? 0 : -8 / largest;
+    const auto code = [&](size_t i) {
+      return static_cast<uint8_t>(std::min(15.0f, std::floor(values[at + i] * inverse + 8.5f)));
+    };
+    out.push_back(static_cast<uint8_t>(d & 0xFF));
+    out.push_back(static_cast<uint8_t>(d >> 8));
+    for (size_t i = 0; i < 16; ++i) {
+      out.push_back(static_cast<uint8_t>(code(i) | code(i + 16) << 4));
+    }
+  }
+  return out;
+}
+
 class ModelWriter {
  public:
   explicit ModelWriter(const Spec& spec) : s_(spec) {}
@@ -224,6 +252,7 @@ class ModelWriter {
   }
 
  private:
+  int n_rot() const { return s_.n_rot > 0 ? s_.n_rot : s_.dk; }
   std::string key(const char* name) const { return s_.arch + "." + name; }
 
   void write_keys() {
@@ -239,13 +268,22 @@ class ModelWriter {
     k.push_back(u32_key(key("attention.head_count_kv"), s_.kv_heads));
     k.push_back(u32_key(key("attention.key_length"), s_.dk));
     k.push_back(u32_key(key("attention.value_length"), s_.dk));
-    k.push_back(u32_key(key("rope.dimension_count"), s_.dk));
+    k.push_back(u32_key(key("rope.dimension_count"), n_rot()));
     k.push_back(f32_key(key("attention.layer_norm_rms_epsilon"), 1e-5f));
     k.push_back(f32_key(key("rope.freq_base"), s_.freq_base));
     k.push_back(u32_key(key("vocab_size"), s_.vocab));
     if (s_.rope_factor != 0) {
-      k.push_back(text_key(key("rope.scaling.type"), "linear"));
+      k.push_back(text_key(key("rope.scaling.type"), s_.rope_scaling));
       k.push_back(f32_key(key("rope.scaling.factor"), s_.rope_factor));
+    }
+    if (s_.rope_original_context > 0) {
+      k.push_back(u32_key(key("rope.scaling.original_context_length"), s_.rope_original_context));
+    }
+    if (s_.window_period > 0) {
+      k.push_back(u32_key(key("attention.sliding_window_pattern"), s_.window_period));
+    }
+    if (!s_.window_pattern.empty()) {
+      k.push_back(array_key(key("attention.sliding_window_pattern"), kBool, s_.window_pattern));
     }
     if (s_.window > 0) {
       k.push_back(u32_key(key("attention.sliding_window"), s_.window));
@@ -285,15 +323,21 @@ class ModelWriter {
     uint64_t n = 1;
     for (const uint64_t e : ne) n *= e;
     const uint64_t stream = s_.seed * 1000 + file_.tensors.size();
-    t.data.resize(n * (t.type == kTensorF16 ? 2 : 4));
+    std::vector<float> values(n);
     for (uint64_t i = 0; i < n; ++i) {
-      const auto value = static_cast<float>(mean + deviation * random_normal(stream, i));
-      if (t.type == kTensorF16) {
-        const uint16_t half = to_f16(value);
+      values[i] = static_cast<float>(mean + deviation * random_normal(stream, i));
+    }
+    if (t.type == kTensorQ4_0) {
+      t.data = to_q4_0(values);
+    } else if (t.type == kTensorF16) {
+      t.data.resize(n * 2);
+      for (uint64_t i = 0; i < n; ++i) {
+        const uint16_t half = to_f16(values[i]);
         std::memcpy(t.data.data() + 2 * i, &half, 2);
-      } else {
-        std::memcpy(t.data.data() + 4 * i, &value, 4);
       }
+    } else {
+      t.data.resize(n * 4);
+      std::memcpy(t.data.data(), values.data(), n * 4);
     }
     file_.tensors.push_back(std::move(t));
   }
@@ -310,7 +354,7 @@ class ModelWriter {
         gemma ? 0.2 : 1.0);
     vector("output_norm.weight", s_.embd, 1, 0.1);
     if (!s_.tied) matrix("output.weight", s_.embd, s_.vocab, 2.0);
-    if (s_.rope_factors) vector("rope_freqs.weight", s_.dk / 2, 3.0, 0.5);
+    if (s_.rope_factors) vector("rope_freqs.weight", n_rot() / 2, 3.0, 0.5);
     for (int i = 0; i < s_.layers; ++i) write_layer("blk." + std::to_string(i) + ".", gemma);
   }
 

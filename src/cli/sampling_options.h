@@ -1,0 +1,28 @@
+// The sampling options of `heed run`, in llama.cpp's spellings.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "heed/engine.h"
+
+namespace CLI {
+class App;
+}
+
+namespace heed::cli {
+
+struct SamplingOptions {
+  SamplerOptions values;
+  // As typed.
+  std::string names, letters;
+  std::vector<std::string> breakers, biases;
+  int64_t seed = -1;
+
+  void bind(CLI::App& app);
+  // Everything in the library's terms, names and ranges checked. The error is a usage error.
+  Result<SamplerOptions> settle(bool escapes) const;
+};
+
+}  // namespace heed::cli

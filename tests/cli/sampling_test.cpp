@@ -1,0 +1,63 @@
+// The sampling flags: llama.cpp's spellings, refusals before any model is opened.
+#include <gtest/gtest.h>
+
+#include "process.h"
+
+namespace heed::test {
+namespace {
+
+TEST(sampling, refusals_name_the_flag_before_a_model_is_opened) {
+  const struct {
+    std::vector<std::string> flags;
+    const char* needle;
+  } kBad[] = {
+      {{"--samplers", "top_k;top_q"}, "top_q"},
+      {{"--sampler-seq", "k?"}, "'?'"},
+      {{"--sampler-seq", "kp", "--samplers", "top_k"}, "--sampler-seq"},
+      {{"--mirostat", "3"}, "mirostat"},
+      {{"--mirostat", "2", "--samplers", "top_k"}, "mirostat"},
+      {{"--typical", "1.5"}, "typical"},
+      {{"--top-nsigma", "inf"}, "top-nsigma"},
+      {{"--xtc-probability", "-1"}, "xtc-probability"},
+      {{"--dynatemp-range", "-1"}, "dynatemp-range"},
+      {{"--dry-base", "0.5"}, "dry-base"},
+      {{"--dry-sequence-breaker", ""}, "dry-sequence-breaker"},
+      {{"--logit-bias", "12"}, "--logit-bias"},
+      {{"--logit-bias", "x-1"}, "--logit-bias"},
+      {{"-l", "5+inf"}, "logit-bias"},
+      {{"-l", "99999999999-1"}, "--logit-bias"},
+  };
+  for (const auto& bad : kBad) {
+    std::vector<std::string> line = {"run", "-m", "no-such-file.gguf", "-p", "x"};
+    line.insert(line.end(), bad.flags.begin(), bad.flags.end());
+    const Finished f = heed(line);
+    EXPECT_EQ(f.code, 2) << bad.needle << ": " << f.err;
+    EXPECT_NE(f.err.find(bad.needle), std::string::npos) << f.err;
+  }
+}
+
+TEST(sampling, every_flag_of_the_chain_is_taken_and_a_forbidden_token_is_not_chosen) {
+  const std::vector<std::string> base = {"run", "-m", small_model(), "-p",     "Name a colour.",
+                                         "-n",  "6",  "-q",          "--temp", "0"};
+  const Finished plain = heed(base);
+  ASSERT_EQ(plain.code, 0) << plain.err;
+  const auto with = [&](std::vector<std::string> more) {
+    std::vector<std::string> line = base;
+    line.insert(line.end(), more.begin(), more.end());
+    const Finished f = heed(line);
+    EXPECT_EQ(f.code, 0) << f.err;
+    return f.out;
+  };
+  // At temperature 0 filters keep the best token.
+  EXPECT_EQ(with({"--top-nsigma", "1", "--typical-p", "1", "--dynatemp-range", "0.5",
+                  "--dynatemp-exp", "2", "--sampler-seq", "edskypmxt"}),
+            plain.out);
+  EXPECT_NE(with({"-l", "1000+1000", "-l", "2-inf"}), plain.out);
+  EXPECT_NE(with({"--samplers", "xtc;temp", "--xtc-probability", "1", "--xtc-threshold", "0.01"}),
+            plain.out);
+  with({"--dry-multiplier", "2", "--dry-sequence-breaker", "\\n", "--dry-sequence-breaker", ":"});
+  with({"--mirostat", "2", "--mirostat-ent", "3", "--mirostat-lr", "0.2", "--seed", "1"});
+}
+
+}  // namespace
+}  // namespace heed::test
