@@ -23,8 +23,7 @@ Status exhausted(const Args&... args) {
 }
 
 inline Status shortage(const char* what) {
-  return exhausted(what,
-                   ": no memory; use a shorter context, a smaller chunk or fewer sequences");
+  return exhausted(what, ": no memory; use a shorter context, a smaller chunk or fewer sequences");
 }
 
 // The Status of the exception that is being handled; `what` is the call that it ended.

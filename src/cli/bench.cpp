@@ -76,7 +76,7 @@ class BenchVerb final : public Verb {
   eval::BenchOptions o_;
   eval::KernelBenchOptions kernels_;
   std::string what_, model_, compare_, baseline_, k_type_, v_type_, linear_ = "heed",
-      output_ = "md";
+                                                                    output_ = "md";
   std::vector<std::string> formats_, phases_;
   eval::BenchForm form_ = eval::BenchForm::kMarkdown;
   size_t printed_ = 0;  // rows; jsonl only

@@ -64,8 +64,8 @@ std::string way_out(int64_t longest, const RunOptions& options) {
   if (longest > 0) {
     const std::string answer =
         options.predict > 0 ? cat(" beside an answer of ", options.predict, " (-n)") : "";
-    return cat("the longest prompt that fits has ", longest, " tokens", answer,
-               "; shorten it", without, ", or free memory");
+    return cat("the longest prompt that fits has ", longest, " tokens", answer, "; shorten it",
+               without, ", or free memory");
   }
   return cat("not even an empty prompt fits; take a smaller model",
              options.predict > 0 ? ", a smaller -n" : "", without, ", or free memory");

@@ -34,10 +34,11 @@ void bind_engine(CLI::App& app, RunOptions& o) {
       ->capture_default_str();
   add(app, "--keep", o.keep, "Accepted as 0 for llama.cpp's sake: heed never drops tokens")
       ->check([](const std::string& value) {
-        return value == "0" ? std::string()
-                            : cat("'", value,
-                                  "': heed never drops tokens of a sequence, so there is nothing to "
-                                  "keep; leave --keep out, and give -c for a longer context");
+        return value == "0"
+                   ? std::string()
+                   : cat("'", value,
+                         "': heed never drops tokens of a sequence, so there is nothing to "
+                         "keep; leave --keep out, and give -c for a longer context");
       });
   add(app, "-b,--batch-size", o.batch, "Limits -ub, as in llama.cpp")
       ->check(CLI::Range(1, 1 << 20))

@@ -116,7 +116,9 @@ SystemFacts read_system_facts() {
   f.memory_total = meminfo("MemTotal");
   f.memory_available = available_memory();
   const uint64_t limit = memory_limit().value_or(0);
-  f.memory_limit = !f.memory_total || limit < *f.memory_total ? limit : 0;  // version 1 writes "none" as a huge number
+  f.memory_limit = !f.memory_total || limit < *f.memory_total
+                       ? limit
+                       : 0;  // version 1 writes "none" as a huge number
   f.huge_pages = chosen(first_line("/sys/kernel/mm/transparent_hugepage/enabled"));
   f.huge_reserved = meminfo("HugePages_Total").value_or(0) * meminfo("Hugepagesize").value_or(0);
   std::array<double, 1> load{};

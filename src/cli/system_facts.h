@@ -13,8 +13,8 @@ struct SystemFacts {
   double cpu_quota = 0;  // cores' worth of time a control group grants; 0: no limit
   bool smt = false;      // two hardware threads a core are in use
   std::string governor;  // of frequency; empty where the system does not tell (virtual machines)
-  std::optional<uint64_t> memory_total;  // of the machine
-  uint64_t memory_limit = 0;      // of the control group; 0: no limit
+  std::optional<uint64_t> memory_total;      // of the machine
+  uint64_t memory_limit = 0;                 // of the control group; 0: no limit
   std::optional<uint64_t> memory_available;  // that this process may still take under both
   std::string huge_pages;      // transparent_hugepage: "always", "madvise", "never"; empty: unknown
   uint64_t huge_reserved = 0;  // explicit huge pages, bytes

@@ -77,7 +77,8 @@ Result<std::vector<EngineRounds>> run_rounds(const BenchTest& test,
   std::vector<EngineRounds> result(engines.size());
   for (const auto& engine : engines) {
     if (held < test.depth) {
-      if (say) say(cat("filling ", test.depth, " tokens of ", engine->name(), " for ", test.name()));
+      if (say)
+        say(cat("filling ", test.depth, " tokens of ", engine->name(), " for ", test.name()));
       const auto missing =
           tokens.subspan(static_cast<size_t>(held), static_cast<size_t>(test.depth - held));
       HEED_TRY(engine->prefill(missing));

@@ -67,7 +67,8 @@ std::vector<double> exact_row(const KernelInputs& inputs, int64_t t) {
   std::vector<double> out(static_cast<size_t>(s.heads() * s.d));
   const auto as_is = [](auto x) { return x; };
   for (int h = 0; h < s.heads(); ++h) {
-    attend_row<double>(head_of(inputs, t, h), s.d, as_is, as_is, &out[static_cast<size_t>(h * s.d)]);
+    attend_row<double>(head_of(inputs, t, h), s.d, as_is, as_is,
+                       &out[static_cast<size_t>(h * s.d)]);
   }
   return out;
 }

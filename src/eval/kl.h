@@ -30,7 +30,7 @@ struct KlOptions {
   // Both engines on a temporary F32 copy of the file, heed with f32 pages.
   bool weights_f32 = false;
   Linear linear = Linear::kHeed;  // of heed's pass
-  EngineOptions engine;  // of heed's pass; `context` is set from above
+  EngineOptions engine;           // of heed's pass; `context` is set from above
   const CancelToken* cancel = nullptr;
   // What happens, with a fraction of it that is done, 0 to 1.
   std::function<void(const std::string& what, double fraction)> progress;

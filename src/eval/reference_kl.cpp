@@ -47,8 +47,8 @@ Result<Keys> make_keys(const ReferenceKlJob& job, int threads) {
   if (job.heed) {
     // The default is a function of the file and the program, which are in the key.
     const auto name = [](std::optional<Format> f) { return f ? format_name(*f) : "default"; };
-    keys.heed = cat(common, " heed ", linear_name(job.linear), " ", name(job.heed->k), " ", name(job.heed->v), " chunk ",
-                    job.heed->chunk);
+    keys.heed = cat(common, " heed ", linear_name(job.linear), " ", name(job.heed->k), " ",
+                    name(job.heed->v), " chunk ", job.heed->chunk);
   }
   if (job.llama) keys.llama = cat(common, " llama.cpp ", describe(*job.llama));
   return keys;

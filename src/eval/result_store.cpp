@@ -8,8 +8,8 @@
 #include <nlohmann/json.hpp>
 
 #include "base/text.h"
-#include "model/file_hash.h"
 #include "model/catalogue.h"
+#include "model/file_hash.h"
 #include "model/sha256.h"
 
 namespace heed::eval {

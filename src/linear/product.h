@@ -12,8 +12,8 @@ namespace heed {
 // Bytes of `rows` quantised rows of `inputs` values.
 int64_t quantized_bytes(int64_t rows, int64_t inputs);
 
-// x [rows, inputs] fp32, `stride` floats apart, to `out` (64-byte aligned). Every member calls; each
-// does its share of the rows.
+// x [rows, inputs] fp32, `stride` floats apart, to `out` (64-byte aligned). Every member calls;
+// each does its share of the rows.
 void quantize_inputs(Isa isa, void* out, const float* x, int64_t stride, int64_t rows,
                      int64_t inputs, int member, int members);
 

@@ -1,5 +1,5 @@
-// `run` neither allocates nor fails; what prepares it answers a shortage of memory with a Status and
-// leaves what ran before runnable.
+// `run` neither allocates nor fails; what prepares it answers a shortage of memory with a Status
+// and leaves what ran before runnable.
 #include "counting_heap.h"
 
 #include <cstring>

@@ -18,8 +18,8 @@ std::vector<std::string> lines_of(const std::string& text) {
 
 // Many rounds: without the interrupt this would run for an hour.
 std::vector<std::string> long_run(const std::string& form) {
-  return {"bench", "kernels", "--head-sizes", "64", "--groups", "4", "--lengths", "64,128,16384",
-          "--phases", "prefill", "-r", "3", "-t", "1", "-o", form};
+  return {"bench",    "kernels", "--head-sizes", "64", "--groups", "4", "--lengths", "64,128,16384",
+          "--phases", "prefill", "-r",           "3",  "-t",       "1", "-o",        form};
 }
 
 TEST(bench, jsonl_rows_come_while_it_runs_and_an_interrupt_ends_them_with_the_machine) {

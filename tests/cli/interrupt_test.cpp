@@ -73,8 +73,8 @@ const Line kCompare{"run", "MODEL", "--progress",   "-p",        "Count.",
 const Line kKl{"kl", "-m", "MODEL", "--text", kDocument, "-c", "64", "--progress"};
 const Line kBench{"bench", "-m", "MODEL", "-p", "512", "-n", "0", "--compare", "llama.cpp"};
 // The last case is long, and no call of a kernel can be cancelled.
-const Line kKernels{"bench",     "kernels",        "--head-sizes", "64",      "--groups", "4",
-                    "--lengths", "64,128,16384",   "--phases",     "prefill", "-r",       "3"};
+const Line kKernels{"bench",     "kernels",      "--head-sizes", "64",      "--groups", "4",
+                    "--lengths", "64,128,16384", "--phases",     "prefill", "-r",       "3"};
 
 INSTANTIATE_TEST_SUITE_P(
     Phases, Interrupt,
@@ -84,10 +84,7 @@ INSTANTIATE_TEST_SUITE_P(
         Phase{"prefill of one large chunk",
               {"run", "MODEL", "--progress", "-f", kDocument, "-ub", "4096"},
               "loading 100"},
-        Phase{"decode",
-              {"run", "MODEL", "-p", "Count.", "--ignore-eos", "-n", "5000"},
-              " ",
-              true},
+        Phase{"decode", {"run", "MODEL", "-p", "Count.", "--ignore-eos", "-n", "5000"}, " ", true},
         Phase{"loading llama.cpp", kCompare, "llama.cpp on the same prompt"},
         Phase{"llama.cpp's answer", kCompare, "llama.cpp on the same prompt", false, 500},
         Phase{"kl, hashing", kKl, "hashing"}, Phase{"kl, the reference", kKl, "the reference"},
@@ -100,8 +97,7 @@ INSTANTIATE_TEST_SUITE_P(
 TEST(interrupt, a_second_one_ends_a_phase_that_has_not_answered_yet) {
   double best = 1e9;
   for (int i = 0; i < kTries && best > kLimitMs; ++i) {
-    Process process(
-        with_model({"run", "MODEL", "--progress", "-f", kDocument, "-ub", "4096"}));
+    Process process(with_model({"run", "MODEL", "--progress", "-f", kDocument, "-ub", "4096"}));
     ASSERT_TRUE(process.wait_for("loading 100"));
     const auto start = Clock::now();
     process.signal(SIGINT);

@@ -54,7 +54,8 @@ class Process {
       in = held[0];
       held_ = held[1];
     }
-    if (in < 0) in = options.input.empty() ? open("/dev/null", O_RDONLY) : input_file(options.input);
+    if (in < 0)
+      in = options.input.empty() ? open("/dev/null", O_RDONLY) : input_file(options.input);
     arguments.insert(arguments.begin(), HEED_BINARY);
     std::vector<char*> words;
     for (std::string& word : arguments) words.push_back(word.data());
@@ -88,8 +89,8 @@ class Process {
   Process(const Process&) = delete;
   Process& operator=(const Process&) = delete;
 
-  // Reads until stderr (or stdout) contains the text; false at the end of both or after 180 s, which
-  // only a machine that is busy with other work takes.
+  // Reads until stderr (or stdout) contains the text; false at the end of both or after 180 s,
+  // which only a machine that is busy with other work takes.
   bool wait_for(const std::string& text, bool in_stdout = false) {
     const auto limit = Clock::now() + std::chrono::seconds(180);
     const std::string& where = in_stdout ? result_.out : result_.err;

@@ -16,8 +16,15 @@ constexpr uint64_t kMiB = uint64_t{1} << 20;
 
 // Keys and values of 1 KiB a token, so that they and not the graphs decide.
 tiny::Spec wide_spec() {
-  return {.arch = "llama", .layers = 4, .embd = 128, .heads = 4, .kv_heads = 4, .dk = 32,
-          .vocab = 300, .context = 65536, .text_vocabulary = true};
+  return {.arch = "llama",
+          .layers = 4,
+          .embd = 128,
+          .heads = 4,
+          .kv_heads = 4,
+          .dk = 32,
+          .vocab = 300,
+          .context = 65536,
+          .text_vocabulary = true};
 }
 
 RunOptions options_of(int64_t predict) {

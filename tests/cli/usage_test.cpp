@@ -103,10 +103,10 @@ TEST(usage, completion_is_a_script_that_bash_accepts) {
   EXPECT_NE(f.out.find("--top-k"), std::string::npos);
   EmptyHome folder;
   const std::string path = folder.path() + "/completion.bash";
-  std::ofstream(path) << f.out << "\nCOMP_WORDS=(heed run --top); COMP_CWORD=2; _heed\n"
+  std::ofstream(path) << f.out << "\nCOMP_WORDS=(heed run --cache-type); COMP_CWORD=2; _heed\n"
                       << "echo \"${COMPREPLY[@]}\" > " << folder.path() << "/words\n";
   ASSERT_EQ(std::system(("bash " + path).c_str()), 0);
-  EXPECT_EQ(file_text(folder.path() + "/words"), "--top-k --top-p\n");
+  EXPECT_EQ(file_text(folder.path() + "/words"), "--cache-type-k --cache-type-v\n");
 }
 
 TEST(usage, an_environment_variable_stands_for_an_option_and_the_command_line_wins) {

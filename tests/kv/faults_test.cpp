@@ -134,8 +134,9 @@ TEST_F(Faults, a_lasting_shortage_is_an_error_too) {
   EXPECT_GE(fail_each(&allocations_left, fork, true), 8);
   EXPECT_GE(fail_each(&allocations_left, create, true), 3);
   EXPECT_GE(fail_each(&allocations_left, bias, true), 1);
-  EXPECT_GE(
-      fail_each(&allocations_left, [&] { return store_->begin_append(other_, 700); }, true), 6);
+  EXPECT_GE(fail_each(
+                &allocations_left, [&] { return store_->begin_append(other_, 700); }, true),
+            6);
 }
 
 TEST_F(Faults, what_a_step_calls_inside_its_graph_allocates_nothing) {
@@ -143,8 +144,8 @@ TEST_F(Faults, what_a_step_calls_inside_its_graph_allocates_nothing) {
     ASSERT_TRUE(store_->begin_append(base_, n).is_ok());
     std::vector<Rows> rows;
     for (size_t l = 0; l < store_->desc().layers.size(); ++l) {
-      rows.push_back(make_rows(store_->desc().layers[l], static_cast<int>(l),
-                               std::vector<uint64_t>(n, 7), 0));
+      rows.push_back(
+          make_rows(store_->desc().layers[l], static_cast<int>(l), std::vector<uint64_t>(n, 7), 0));
     }
     const int64_t before = allocations;
     for (int members : {1, 3}) {

@@ -43,8 +43,7 @@ TEST_P(PackedTypes, every_bit_of_the_file_comes_back) {
 
 TEST_P(PackedTypes, groups_filled_in_any_order_are_the_same) {
   const int64_t outputs = 100, inputs = 512;
-  const auto file = random_bytes(
-      static_cast<size_t>(file_row_bytes(type(), inputs) * outputs), 7);
+  const auto file = random_bytes(static_cast<size_t>(file_row_bytes(type(), inputs) * outputs), 7);
   auto a = PackedWeight::create(type(), outputs, inputs);
   auto b = PackedWeight::create(type(), outputs, inputs);
   ASSERT_TRUE(a.is_ok() && b.is_ok());

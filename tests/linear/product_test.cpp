@@ -139,8 +139,8 @@ TEST_P(Products, zeros_and_tiny_rows_give_zeros) {
   for (const float y : run(isa(), weight, x.data(), 3)) EXPECT_NEAR(y, 0.0f, 1e-30f);
 }
 
-// Reads of x, the quantised rows and the weight's last group end where they must; y is written where
-// it belongs.
+// Reads of x, the quantised rows and the weight's last group end where they must; y is written
+// where it belongs.
 TEST_P(Products, nothing_outside_is_touched) {
   const int64_t inputs = 256, outputs = 45;
   const PackedWeight weight = random_weight(type(), outputs, inputs, 8);
@@ -170,8 +170,8 @@ TEST_P(Products, nothing_outside_is_touched) {
   }
 }
 
-// Integer sums are exact and the chain of fma is the same, so instruction sets with fma agree to the
-// last bit; scalar code rounds products and sums apart, 2^-24 of each of the chain's terms.
+// Integer sums are exact and the chain of fma is the same, so instruction sets with fma agree to
+// the last bit; scalar code rounds products and sums apart, 2^-24 of each of the chain's terms.
 TEST_P(Products, instruction_sets_agree) {
   const PackedWeight weight = random_weight(type(), 64, 512, 9);
   const std::vector<float> x = random_rows(21, 512, 15);
@@ -187,14 +187,14 @@ TEST_P(Products, instruction_sets_agree) {
   for (size_t i = 0; i < y.size(); ++i) ASSERT_NEAR(y[i], plain[i], limit) << i;
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Types, Products,
-    ::testing::Combine(::testing::Range(0, kernels::kWeightTypes),
-                       ::testing::ValuesIn(test::tested_isas())),
-    [](const auto& info) {
-      return std::string(weight_type_name(static_cast<WeightType>(std::get<0>(info.param)))) + "_" +
-             isa_name(std::get<1>(info.param));
-    });
+INSTANTIATE_TEST_SUITE_P(Types, Products,
+                         ::testing::Combine(::testing::Range(0, kernels::kWeightTypes),
+                                            ::testing::ValuesIn(test::tested_isas())),
+                         [](const auto& info) {
+                           return std::string(weight_type_name(
+                                      static_cast<WeightType>(std::get<0>(info.param)))) +
+                                  "_" + isa_name(std::get<1>(info.param));
+                         });
 
 }  // namespace
 }  // namespace heed

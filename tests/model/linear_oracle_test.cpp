@@ -1,5 +1,5 @@
-// Products of packed weights against ggml: its decoder gives the weights, an fp64 product the truth,
-// and its own product the error that heed's may not exceed.
+// Products of packed weights against ggml: its decoder gives the weights, an fp64 product the
+// truth, and its own product the error that heed's may not exceed.
 #include <ggml-backend.h>
 #include <ggml-cpu.h>
 #include <ggml.h>
@@ -18,16 +18,16 @@
 namespace heed {
 namespace {
 
-constexpr ggml_type kTypes[] = {GGML_TYPE_Q4_0,   GGML_TYPE_Q4_1, GGML_TYPE_Q5_0,
-                                GGML_TYPE_Q5_1,   GGML_TYPE_Q8_0, GGML_TYPE_IQ4_NL,
-                                GGML_TYPE_Q4_K,   GGML_TYPE_Q5_K, GGML_TYPE_Q6_K};
+constexpr ggml_type kTypes[] = {GGML_TYPE_Q4_0, GGML_TYPE_Q4_1, GGML_TYPE_Q5_0,
+                                GGML_TYPE_Q5_1, GGML_TYPE_Q8_0, GGML_TYPE_IQ4_NL,
+                                GGML_TYPE_Q4_K, GGML_TYPE_Q5_K, GGML_TYPE_Q6_K};
 constexpr int64_t kOutputs = 96, kInputs = 1024, kRows = 20;
 
 struct Problem {
-  std::vector<uint8_t> file;    // [outputs] rows of the type
-  std::vector<float> weights;   // what they decode to
-  std::vector<float> x;         // [rows, inputs]
-  std::vector<double> truth;    // [rows, outputs]
+  std::vector<uint8_t> file;   // [outputs] rows of the type
+  std::vector<float> weights;  // what they decode to
+  std::vector<float> x;        // [rows, inputs]
+  std::vector<double> truth;   // [rows, outputs]
 };
 
 // One input in 97 is 15 times larger when `outliers`: activations of real models look like that.
@@ -126,9 +126,8 @@ TEST_P(LinearOracle, errs_no_more_than_ggml) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Types, LinearOracle, ::testing::ValuesIn(kTypes), [](const auto& info) {
-  return std::string(ggml_type_name(info.param));
-});
+INSTANTIATE_TEST_SUITE_P(Types, LinearOracle, ::testing::ValuesIn(kTypes),
+                         [](const auto& info) { return std::string(ggml_type_name(info.param)); });
 
 }  // namespace
 }  // namespace heed

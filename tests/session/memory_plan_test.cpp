@@ -17,9 +17,13 @@ TEST(MemoryPlan, options_out_of_range_are_refused) {
     return predict_memory(file.path(), {}, engine, run).code();
   };
   ASSERT_EQ(code({}, {.prompt = 100}), Code::kOk);
-  EXPECT_EQ(code({.context = -1}, {.prompt = 100}), Code::kOutOfRange);
-  EXPECT_EQ(code({.chunk = 8193}, {.prompt = 100}), Code::kOutOfRange);
-  EXPECT_EQ(code({.max_sequences = 0}, {.prompt = 100}), Code::kOutOfRange);
+  EngineOptions context, chunk, sequences;
+  context.context = -1;
+  chunk.chunk = 8193;
+  sequences.max_sequences = 0;
+  for (const EngineOptions& wrong : {context, chunk, sequences}) {
+    EXPECT_EQ(code(wrong, {.prompt = 100}), Code::kOutOfRange);
+  }
   EXPECT_EQ(code({}, {.prompt = -1}), Code::kOutOfRange);
   EXPECT_EQ(code({}, {.prompt = INT64_MAX}), Code::kOutOfRange);
   EXPECT_EQ(code({}, {.answer = -1}), Code::kOutOfRange);

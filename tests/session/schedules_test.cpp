@@ -1,145 +1,17 @@
 // With heed's products and attention a token's logits are a function of its own sequence: whatever
 // the chunks of its prompt, whatever else is decoded in its steps, however many threads.
+// 210 schedules.
 #include <gtest/gtest.h>
 
-#include <algorithm>
-#include <numeric>
-
-#include "session_fixture.h"
-#include "tiny_gguf.h"
+#include "schedule_suite.h"
 
 namespace heed {
 namespace {
 
-constexpr int kSequences = 3;
-constexpr int kGenerated = 5;
-constexpr int kSchedules = 70;  // of each architecture
-
-using Logits = std::vector<float>;
-
-struct Work {
-  std::vector<Token> prompt;
-  std::vector<Token> generated;
-  std::vector<Logits> logits;  // behind the prompt and behind each generated token
-};
-
-tiny::Spec spec_of(const std::string& arch) {
-  tiny::Spec spec;
-  spec.arch = arch;
-  spec.weight_type = tiny::kTensorQ4_0;
-  spec.biases = arch == "qwen2";
-  if (arch == "gemma3") {
-    spec.window = 40;
-    spec.window_period = 2;
-  }
-  return spec;
-}
-
-std::vector<Work> works(uint64_t seed) {
-  std::vector<Work> all;
-  for (uint64_t s = 0; s < kSequences; ++s) {
-    Work work;
-    const int length = 1 + static_cast<int>(random_below(seed, s, 150));
-    work.prompt = test::random_tokens(length, 80, seed + 10 * s);
-    work.generated = test::random_tokens(kGenerated, 80, seed + 10 * s + 1);
-    all.push_back(std::move(work));
-  }
-  return all;
-}
-
-// Each sequence in an engine of its own, one chunk, then token by token.
-void run_alone(const std::string& path, std::vector<Work>& all) {
-  for (Work& work : all) {
-    const auto engine = test::make_engine(path, {}, 1);
-    ASSERT_NE(engine, nullptr);
-    const SeqId seq = test::prefilled(*engine, work.prompt);
-    work.logits = {test::logits_of(*engine, seq)};
-    for (const Token token : work.generated) {
-      work.logits.push_back(test::step(*engine, seq, token));
-    }
-  }
-}
-
-// One random order of the same work in one engine.
-class Schedule {
- public:
-  Schedule(Engine& engine, std::vector<Work>& all, uint64_t seed)
-      : engine_(engine), all_(all), random_(seed) {
-    for (size_t s = 0; s < all.size(); ++s) seqs_.push_back(*engine.create_sequence());
-    read_.resize(all.size());
-    made_.resize(all.size());
-  }
-  ~Schedule() {
-    for (const SeqId seq : seqs_) EXPECT_TRUE(engine_.drop(seq).is_ok());
-  }
-
-  void run() {
-    while (!testing::Test::HasFailure()) {
-      std::vector<size_t> reading, making;
-      for (size_t s = 0; s < all_.size(); ++s) {
-        if (read_[s] < all_[s].prompt.size()) {
-          reading.push_back(s);
-        } else if (made_[s] < all_[s].generated.size()) {
-          making.push_back(s);
-        }
-      }
-      if (reading.empty() && making.empty()) return;
-      if (making.empty() || (!reading.empty() && random_.below(2) == 0)) {
-        read(reading[random_.below(reading.size())]);
-      } else {
-        make(making);
-      }
-    }
-  }
-
- private:
-  void read(size_t s) {
-    const Work& work = all_[s];
-    const size_t n = 1 + random_.below(work.prompt.size() - read_[s]);
-    ASSERT_TRUE(
-        engine_.prefill(seqs_[s], std::span(work.prompt).subspan(read_[s], n)).is_ok());
-    read_[s] += n;
-    if (read_[s] == work.prompt.size()) compare(s, 0);
-  }
-
-  // A random subset of those that generate, in a random order.
-  void make(std::vector<size_t> ready) {
-    for (size_t i = ready.size(); i > 1; --i) std::swap(ready[i - 1], ready[random_.below(i)]);
-    ready.resize(1 + random_.below(ready.size()));
-    std::vector<SeqToken> batch;
-    for (const size_t s : ready) batch.push_back({seqs_[s], all_[s].generated[made_[s]]});
-    ASSERT_TRUE(engine_.decode(batch).is_ok());
-    for (const size_t s : ready) compare(s, ++made_[s]);
-  }
-
-  void compare(size_t s, size_t step) {
-    EXPECT_EQ(test::logits_of(engine_, seqs_[s]), all_[s].logits[step])
-        << "sequence " << s << " behind " << step << " generated tokens";
-  }
-
-  Engine& engine_;
-  std::vector<Work>& all_;
-  Random random_;
-  std::vector<SeqId> seqs_;
-  std::vector<size_t> read_, made_;
-};
-
 class ScheduleBits : public testing::TestWithParam<const char*> {};
 
 TEST_P(ScheduleBits, logits_are_those_of_the_sequence_alone) {
-  const tiny::TemporaryFile file(spec_of(GetParam()));
-  for (uint64_t round = 0; round < kSchedules / 10; ++round) {
-    std::vector<Work> all = works(100 * round + 7);
-    run_alone(file.path(), all);
-    EngineOptions options;
-    options.chunk = 1 + static_cast<int>(random_below(9, round, 160));
-    const auto engine = test::make_engine(file.path(), options, 1 + static_cast<int>(round % 3));
-    ASSERT_NE(engine, nullptr);
-    ASSERT_EQ(engine->model().info().linear, "heed") << "the products under test";
-    for (uint64_t i = 0; i < 10 && !HasFailure(); ++i) {
-      Schedule(*engine, all, 1000 * round + i).run();
-    }
-  }
+  test::check_schedules(GetParam(), 10);
 }
 
 INSTANTIATE_TEST_SUITE_P(Architectures, ScheduleBits, testing::Values("llama", "qwen2", "gemma3"),

@@ -1,4 +1,5 @@
-// The quantised products of avx512_bf16: its vocabulary, then the texts that are the same for every ISA.
+// The quantised products of avx512_bf16: its vocabulary, then the texts that are the same for every
+// ISA.
 #define HEED_ISA avx512_bf16
 #include "kernels/linear/linear.h"
 #include "kernels/table.h"

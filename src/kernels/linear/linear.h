@@ -36,8 +36,8 @@ inline constexpr int kBlockInputs = 32;
 inline constexpr int kSuperBlocks = 8;  // blocks that share d and dmin in the K types
 inline constexpr int kInputRows = 4;    // rows of x in one InputBlock
 
-// 32 inputs of four rows, each row quantised to 8 bits with a scale of its own. Word j of a row holds
-// inputs 4j .. 4j + 3 as signed bytes.
+// 32 inputs of four rows, each row quantised to 8 bits with a scale of its own. Word j of a row
+// holds inputs 4j .. 4j + 3 as signed bytes.
 struct InputBlock {
   uint32_t q[8][kInputRows];
   int32_t minus_sum[kInputRows];   // -(sum of the 32 codes): a zero point z adds z times this

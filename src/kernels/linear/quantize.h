@@ -9,8 +9,8 @@ constexpr int kBlockVectors = kBlockInputs / kLanes;
 // Below this, 127 / max |x| would overflow: such a block counts as zeros.
 constexpr float kSmallestScaled = 1e-36f;
 
-// One row's 32 inputs. Codes go from -127 to 127, so the scale is max |x| / 127. The maximum is that
-// of the words, in which a NaN is larger than everything: it becomes the scale and with it the
+// One row's 32 inputs. Codes go from -127 to 127, so the scale is max |x| / 127. The maximum is
+// that of the words, in which a NaN is larger than everything: it becomes the scale and with it the
 // result; an infinity likewise.
 HEED_INLINE void quantize_block(InputBlock& out, int row, const float* x) {
   VF in[kBlockVectors];

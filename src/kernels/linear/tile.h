@@ -1,9 +1,9 @@
 // The tile of a quantised product: R rows of x against NV vectors of outputs, all blocks.
 //
-// Per block, row and vector: eight byte products into an integer sum, one conversion, one product of
-// the two scales, one fma (two with a minimum). On Zen 4 the multiplies share their ports with the
-// byte products, so 8 of 10 slots (8 of 11 with a minimum) are useful: that is the ceiling.
-// No include guard: each ISA's unit includes this text in its own namespace.
+// Per block, row and vector: eight byte products into an integer sum, one conversion, one product
+// of the two scales, one fma (two with a minimum). On Zen 4 the multiplies share their ports with
+// the byte products, so 8 of 10 slots (8 of 11 with a minimum) are useful: that is the ceiling. No
+// include guard: each ISA's unit includes this text in its own namespace.
 
 namespace heed::kernels::HEED_ISA {
 namespace {
@@ -15,8 +15,10 @@ struct BlockSums {
   VI s[R][NV];
 #if !defined(HEED_BYTE_DOT)
   static constexpr bool kSigned = W::kMost > 127;
-  static constexpr int kWords = W::kMost == 15 ? 8 / W::kScales : W::kMost == 31 ? 4 / W::kScales
-                                : W::kMost == 63 ? 2 : 1;
+  static constexpr int kWords = W::kMost == 15   ? 8 / W::kScales
+                                : W::kMost == 31 ? 4 / W::kScales
+                                : W::kMost == 63 ? 2
+                                                 : 1;
   VI pairs[R][NV];
 #endif
 
@@ -196,7 +198,8 @@ HEED_INLINE void expand_half(const uint8_t* block, uint8_t* out, int v) {
   store_words(out + 3 * kRowOfWords, W::template word<h, 3>(block, v));
 }
 
-// A group once for all its row tiles. The scales are the same fp32 values that the direct tile makes.
+// A group once for all its row tiles. The scales are the same fp32 values that the direct tile
+// makes.
 template <class W>
 __attribute__((noinline)) void expand(const LinearCall& call) {
   for (int b = 0; b < call.blocks; ++b) {

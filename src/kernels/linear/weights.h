@@ -1,8 +1,7 @@
 // The weight types as the tile reads them: word<h, j> is the vector of words 4h + j of the block's
 // outputs [v * kLanes, (v + 1) * kLanes), as unsigned bytes whose zero point is kZero; the value is
-// scale * (byte - kZero) + min. Minima are those of the file moved by kZero * scale, which keeps the
-// correction small.
-// No include guard: each ISA's unit includes this text in its own namespace.
+// scale * (byte - kZero) + min. Minima are those of the file moved by kZero * scale, which keeps
+// the correction small. No include guard: each ISA's unit includes this text in its own namespace.
 
 namespace heed::kernels::HEED_ISA {
 namespace {

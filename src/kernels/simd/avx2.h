@@ -147,8 +147,7 @@ HEED_INLINE int32_t sum_words(VI a) {
   return _mm_cvtsi128_si32(_mm_add_epi32(x, _mm_shuffle_epi32(x, 0xB1)));
 }
 HEED_INLINE void store_low_bytes(int8_t* p, VI a) {
-  const __m128i words =
-      _mm_packs_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
+  const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
   _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packs_epi16(words, words));
 }
 HEED_INLINE VF load_u8(const uint8_t* p) {

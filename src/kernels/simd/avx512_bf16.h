@@ -17,7 +17,8 @@ HEED_INLINE VI to_bf16_pairs(VF a, VF b) {
   return reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(b, a));
 }
 
-// c + the four products of unsigned and signed bytes of each word. Every processor with BF16 has VNNI.
+// c + the four products of unsigned and signed bytes of each word. Every processor with BF16 has
+// VNNI.
 #define HEED_BYTE_DOT 1
 HEED_INLINE VI dot_bytes(VI c, VI u, VI s) { return _mm512_dpbusd_epi32(c, u, s); }
 

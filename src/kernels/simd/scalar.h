@@ -154,9 +154,7 @@ HEED_INLINE VF to_float(VI a) { return __builtin_convertvector(bits<VS>(a), VF);
 HEED_INLINE VI to_nearest_int(VF a) {  // |a| < 2^22
   return as_words(a + 12582912.0f) - 0x4B400000u;
 }
-HEED_INLINE int32_t sum_words(VI a) {
-  return static_cast<int32_t>(a[0] + a[1] + a[2] + a[3]);
-}
+HEED_INLINE int32_t sum_words(VI a) { return static_cast<int32_t>(a[0] + a[1] + a[2] + a[3]); }
 HEED_INLINE void store_low_bytes(int8_t* p, VI a) {
   for (int i = 0; i < kLanes; ++i) p[i] = static_cast<int8_t>(a[i]);
 }
@@ -165,10 +163,9 @@ HEED_INLINE VF load_u8(const uint8_t* p) {
             static_cast<float>(p[3])};
 }
 HEED_INLINE VF load_i8(const uint8_t* p) {
-  return VF{static_cast<float>(static_cast<int8_t>(p[0])),
-            static_cast<float>(static_cast<int8_t>(p[1])),
-            static_cast<float>(static_cast<int8_t>(p[2])),
-            static_cast<float>(static_cast<int8_t>(p[3]))};
+  return VF{
+      static_cast<float>(static_cast<int8_t>(p[0])), static_cast<float>(static_cast<int8_t>(p[1])),
+      static_cast<float>(static_cast<int8_t>(p[2])), static_cast<float>(static_cast<int8_t>(p[3]))};
 }
 HEED_INLINE VI lookup_bytes(const uint8_t* table, VI index) {
   VI out;

@@ -1,5 +1,5 @@
-// The long grid: other cases than the quick suite's, larger ones too. 12,000 of them, so that each of
-// four instruction sets gets 3,000, and all when it is forced (make test-full).
+// The long grid: other cases than the quick suite's, larger ones too. 12,000 of them, so that each
+// of four instruction sets gets 3,000, and all when it is forced (make test-full).
 #include "attention_suite.h"
 
 namespace heed::test {

@@ -116,7 +116,8 @@ TEST(ApproxExhaustive, exp2_below_that_is_zero_or_a_denormal) {
       }
     }
   };
-  const auto found = scan(bits(-127.0f), bits(-kInf), [](Block&) {}, check);
+  const auto found = scan(
+      bits(-127.0f), bits(-kInf), [](Block&) {}, check);
   for (size_t k = 0; k < found.size(); ++k) EXPECT_EQ(found[k].broken, 0) << name(k);
 }
 
@@ -163,7 +164,8 @@ TEST(ApproxExhaustive, every_nan_stays_one) {
         for (int i = 0; i < b.n; ++i) f.broken += !std::isnan(b.y[i]);
       }
     };
-    const auto found = scan(sign + bits(kInf) + 1, sign + 0x7fffffffu, [](Block&) {}, check);
+    const auto found = scan(
+        sign + bits(kInf) + 1, sign + 0x7fffffffu, [](Block&) {}, check);
     for (size_t k = 0; k < found.size(); ++k) EXPECT_EQ(found[k].broken, 0) << name(k);
   }
 }
