@@ -269,9 +269,6 @@ struct MemoryPlan {
 };
 Result<MemoryPlan> predict_memory(const std::string& path, const ModelOptions& model,
                                   const EngineOptions& engine, const PlannedRun& run);
-// Of one sequence with a prompt of `tokens`, whatever max_sequences allows.
-Result<MemoryPlan> predict_memory(const std::string& path, const ModelOptions& model,
-                                  const EngineOptions& engine, int64_t tokens);
 
 // --- generation ----------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@
 
 #include "base/text.h"
 #include "cli/interrupt.h"
+#include "cli/list_options.h"
 #include "cli/model_source.h"
 #include "cli/parse.h"
 #include "cli/terminal.h"
@@ -64,8 +65,10 @@ class BenchVerb final : public Verb {
 
  private:
   void kernel_options(CLI::App& app);
-  Status prepare_model();
-  Status prepare_kernels();
+  // Names to values, and what is wrong with them whatever the machine and the model.
+  Status settle();
+  Status settle_model();
+  Status settle_kernels();
   // Keeps (and in jsonl prints) what is measured so far.
   template <class Report>
   void take(const Report& so_far);
@@ -83,30 +86,23 @@ class BenchVerb final : public Verb {
   bool offline_ = false, quiet_ = false;
 };
 
-// One argument of numbers with commas, so that what follows is not swallowed.
-template <class T>
-CLI::Option* add_list(CLI::App& app, const std::string& names, std::vector<T>& values,
-                      const std::string& text) {
-  return add(app, names, values, text)->delimiter(',')->allow_extra_args(false);
-}
-
 void BenchVerb::options(CLI::App& app) {
   app.add_option("WHAT", what_, "kernels: the attention kernels alone")->check(one_of({"kernels"}));
   add(app, "-m,--model", model_, "GGUF file or short name; what is missing is pulled");
-  add_list(app, "-p,--n-prompt", o_.prompts, "Prompt lengths; 0: no prompt tests")
-      ->capture_default_str();
-  add_list(app, "-n,--n-gen", o_.generate, "Generated tokens; 0: no generation tests")
-      ->capture_default_str();
-  add_list(app, "-d,--n-depth", o_.depths, "Tokens held before a generation test")
-      ->capture_default_str();
+  add_numbers(app, "-p,--n-prompt", o_.prompts, "Prompt lengths; 0: no prompt tests");
+  add_numbers(app, "-n,--n-gen", o_.generate, "Generated tokens; 0: no generation tests");
+  add_numbers(app, "-d,--n-depth", o_.depths, "Tokens held before a generation test");
   add_flag(app, "--cross", o_.cross, "Prompt tests at every depth too, as llama-bench");
   add_flag(app, "--beyond-context", o_.beyond_context,
            "Run past the trained context, for speed only; such rows are marked");
   add(app, "--compare", compare_, "A peer, in alternating rounds")->check(one_of({"llama.cpp"}));
   add(app, "--baseline", baseline_,
       "llama.cpp as flash=on|off,repack=on|off,ubatch=N; default: the fastest of a quick run");
-  add(app, "-r,--repeat", o_.rounds, "Rounds a test; 0: by its length")->capture_default_str();
+  add(app, "-r,--repeat", o_.rounds, "Rounds a test; 0: by its length")
+      ->check(CLI::Range(0, 10000))
+      ->capture_default_str();
   add(app, "-t,--threads", o_.threads, "Threads; 0: the cores this process may use")
+      ->check(CLI::Range(0, 1024))
       ->capture_default_str();
   add(app, "--cache-type-k", k_type_, "Format of heed's keys (-ctk)")
       ->check(one_of({"f32", "f16", "bf16"}));
@@ -127,17 +123,16 @@ void BenchVerb::options(CLI::App& app) {
 }
 
 void BenchVerb::kernel_options(CLI::App& app) {
-  add_list(app, "--head-sizes", kernels_.head_sizes, "kernels: head sizes")->capture_default_str();
-  add_list(app, "--groups", kernels_.groups, "kernels: query heads a KV head")
-      ->capture_default_str();
-  add_list(app, "--lengths", kernels_.lengths, "kernels: keys")->capture_default_str();
-  add_list(app, "--formats", formats_, "kernels: storage formats; default: all")
-      ->check(one_of({"f32", "f16", "bf16"}));
-  add_list(app, "--phases", phases_, "kernels: prefill, decode; default: both")
-      ->check(one_of({"prefill", "decode"}));
+  add_numbers(app, "--head-sizes", kernels_.head_sizes, "kernels: head sizes");
+  add_numbers(app, "--groups", kernels_.groups, "kernels: query heads a KV head");
+  add_numbers(app, "--lengths", kernels_.lengths, "kernels: keys");
+  add_words(app, "--formats", formats_, {"f32", "f16", "bf16"},
+            "kernels: storage formats; default: all");
+  add_words(app, "--phases", phases_, {"prefill", "decode"},
+            "kernels: prefill, decode; default: both");
 }
 
-Status BenchVerb::prepare_model() {
+Status BenchVerb::settle_model() {
   std::erase(o_.prompts, 0);
   std::erase(o_.generate, 0);
   o_.model_label = model_;
@@ -152,12 +147,10 @@ Status BenchVerb::prepare_model() {
   if (!v_type_.empty()) {
     HEED_ASSIGN(o_.engine.v, parse_format(v_type_));
   }
-  const auto mode = quiet_ ? ProgressLine::Mode::kOff : ProgressLine::Mode::kOnTerminal;
-  HEED_ASSIGN(o_.model, model_path(model_, offline_, mode));
-  return Status::ok();
+  return eval::check_options(o_);
 }
 
-Status BenchVerb::prepare_kernels() {
+Status BenchVerb::settle_kernels() {
   if (!formats_.empty()) kernels_.formats.clear();
   for (const std::string& name : formats_) {
     HEED_ASSIGN(kernels_.formats.emplace_back(), parse_format(name));
@@ -169,7 +162,13 @@ Status BenchVerb::prepare_kernels() {
   kernels_.decode = wanted("decode");
   kernels_.rounds = o_.rounds;
   kernels_.threads = o_.threads;
-  return Status::ok();
+  return eval::check_options(kernels_);
+}
+
+Status BenchVerb::settle() {
+  const auto at = std::find(kForms.begin(), kForms.end(), output_) - kForms.begin();
+  form_ = static_cast<eval::BenchForm>(at);  // kForms is in the order of the enum
+  return what_ == "kernels" ? settle_kernels() : settle_model();
 }
 
 template <class Report>
@@ -189,17 +188,15 @@ void BenchVerb::take(const Report& so_far) {
 }
 
 Result<std::string> BenchVerb::measure() {
-  const auto at = std::find(kForms.begin(), kForms.end(), output_) - kForms.begin();
-  form_ = static_cast<eval::BenchForm>(at);  // kForms is in the order of the enum
   o_.cancel = kernels_.cancel = &interrupt_token();
   if (!quiet_) o_.say = kernels_.say = [](const std::string& line) { note(printable(line)); };
   if (what_ == "kernels") {
-    HEED_TRY(prepare_kernels());
     kernels_.on_rows = [this](const eval::KernelReport& so_far) { take(so_far); };
     HEED_ASSIGN(const auto report, eval::bench_kernels(kernels_));
     return rest_of(report);
   }
-  HEED_TRY(prepare_model());
+  const auto mode = quiet_ ? ProgressLine::Mode::kOff : ProgressLine::Mode::kOnTerminal;
+  HEED_ASSIGN(o_.model, model_path(model_, offline_, mode));
   o_.on_rows = [this](const eval::BenchReport& so_far) { take(so_far); };
   HEED_ASSIGN(const auto report, eval::bench_model(o_));
   return rest_of(report);
@@ -208,6 +205,9 @@ Result<std::string> BenchVerb::measure() {
 int BenchVerb::run() {
   if (model_.empty() && what_.empty()) {
     return usage_error(name(), "-m MODEL says what to measure, or `heed bench kernels`");
+  }
+  if (const Status settled = settle(); !settled.is_ok()) {
+    return usage_error(name(), settled.message());
   }
   watch_interrupts();
   set_last_words([] { return "\nheed: " + print_so_far() + "\n"; });

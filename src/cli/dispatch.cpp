@@ -109,6 +109,10 @@ int main_with(const std::vector<std::string>& arguments, const char* version) {
     return kDone;
   }
   if (first[0] == '-') {
+    const std::string near = nearest_name(first, verb_names());
+    if (!near.empty()) {
+      return usage_error("", fmt::format("unknown option '{}'; did you mean '{}'?", first, near));
+    }
     return usage_error(
         "",
         fmt::format("'{}' stands where a verb belongs; did you mean 'heed run {}'?", first, first));

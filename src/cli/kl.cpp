@@ -3,12 +3,9 @@
 
 #include <fmt/format.h>
 
-#include <cerrno>
-#include <cstring>
-#include <fstream>
-#include <iterator>
 #include <nlohmann/json.hpp>
 
+#include "base/read_file.h"
 #include "base/text.h"
 #include "cli/interrupt.h"
 #include "cli/model_source.h"
@@ -19,11 +16,7 @@ namespace heed::cli {
 namespace {
 
 Result<std::string> read_text(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  std::string text{std::istreambuf_iterator<char>(in), {}};
-  if (!in.eof() && !in.good()) {
-    return error(Code::kIo, "--text ", path, ": ", std::strerror(errno));
-  }
+  HEED_ASSIGN(std::string text, read_file(path, "--text " + path));
   if (text.empty()) return error(Code::kInvalidArgument, "--text ", path, " is empty");
   return text;
 }
@@ -78,8 +71,11 @@ void KlVerb::options(CLI::App& app) {
   add(app, "--text", text_, "File with the text")->required();
   add(app, "--against", against_, "The other engine")->check(one_of({"llama.cpp"}));
   add(app, "-c,--ctx-size", o_.context, "Tokens a window; each is a fresh sequence")
+      ->check(CLI::Range(1, 1 << 24))
       ->capture_default_str();
-  add(app, "--windows", o_.windows, "At most this many windows; 0: all")->capture_default_str();
+  add(app, "--windows", o_.windows, "At most this many windows; 0: all")
+      ->check(CLI::Range(0, 1 << 24))
+      ->capture_default_str();
   add(app, "--weights", weights_, "f32: both engines on a temporary F32 copy, heed with f32 pages")
       ->check(one_of({"stored", "f32"}))
       ->capture_default_str();
@@ -91,6 +87,7 @@ void KlVerb::options(CLI::App& app) {
       ->check(one_of({"heed", "ggml"}))
       ->capture_default_str();
   add(app, "-t,--threads", o_.threads, "Threads; 0: the cores this process may use")
+      ->check(CLI::Range(0, 1024))
       ->capture_default_str();
   add(app, "-o,--output", output_, "Form of the result")
       ->check(one_of({"text", "json"}))

@@ -1,3 +1,4 @@
+#include <cstdio>
 #include <exception>
 #include <string>
 #include <vector>
@@ -7,8 +8,12 @@
 
 int main(int count, char** words) {
   try {
-    return heed::cli::main_with(
+    const int code = heed::cli::main_with(
         std::vector<std::string>(words + (count > 0 ? 1 : 0), words + count), HEED_VERSION);
+    // A result that did not arrive is no result (a full disk behind `> file`).
+    if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return code;
+    heed::cli::note("the result could not be written to stdout");
+    return code == heed::cli::kDone ? heed::cli::kFailed : code;
   } catch (const std::exception& e) {
     // Out of memory, or a bug: the message is all there is to say.
     heed::cli::note(std::string("internal error: ") + e.what());

@@ -1,14 +1,10 @@
 #include "cli/prompt.h"
 
-#include <fcntl.h>
 #include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <array>
-#include <cerrno>
-#include <cstring>
-
+#include "base/read_file.h"
 #include "base/text.h"
 #include "base/utf8.h"
 #include "cli/terminal.h"
@@ -16,32 +12,6 @@
 
 namespace heed::cli {
 namespace {
-
-// A prompt is tokenised in memory at up to 4 bytes a byte; more than this is a mistake.
-constexpr size_t kLargestDocument = size_t{1} << 30;
-
-Result<std::string> read_all(int fd, const std::string& name) {
-  std::string text;
-  std::array<char, 1 << 16> block;
-  for (;;) {
-    const ssize_t n = read(fd, block.data(), block.size());
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return error(Code::kIo, name, ": ", std::strerror(errno));
-    if (n == 0) return text;
-    if (text.size() + static_cast<size_t>(n) > kLargestDocument) {
-      return error(Code::kOutOfRange, name, ": more than 1 GiB of text; split it");
-    }
-    text.append(block.data(), static_cast<size_t>(n));
-  }
-}
-
-Result<std::string> read_file(const std::string& path) {
-  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return error(Code::kNotFound, "-f ", path, ": ", std::strerror(errno));
-  Result<std::string> text = read_all(fd, "-f " + path);
-  close(fd);
-  return text;
-}
 
 // A pipe or a redirected file holds a document; a terminal or /dev/null does not.
 bool stdin_holds_document() {
@@ -129,7 +99,7 @@ Result<std::string> read_prompt(const PromptSource& source, bool quiet) {
     HEED_ASSIGN(const std::string text, read_stdin(quiet));
     document = clean(text, "stdin", quiet);
   } else if (!source.file.empty()) {
-    HEED_ASSIGN(const std::string text, read_file(source.file));
+    HEED_ASSIGN(const std::string text, read_file(source.file, "-f " + source.file));
     document = clean(text, "-f " + source.file, quiet);
   } else if (stdin_holds_document()) {
     HEED_ASSIGN(const std::string text, read_stdin(quiet));

@@ -19,6 +19,14 @@ int64_t most_tokens(const std::string& text, const std::string& system) {
 
 int64_t answer_tokens(const RunOptions& options) { return std::max<int64_t>(options.predict, 0); }
 
+// As far as the context lets it go: the prompt is checked against it later, with its own message.
+PlannedRun planned(const RunOptions& options, int64_t prompt) {
+  PlannedRun run;
+  run.prompt = std::min(options.engine.context, prompt);
+  run.answer = std::min(options.engine.context - run.prompt, answer_tokens(options));
+  return run;
+}
+
 struct Needs {
   MemoryPlan plan;
   std::vector<eval::MemoryNeed> heed, peer;  // one engine after the other; peer only with --compare
@@ -30,9 +38,9 @@ Result<Needs> needs_of(const std::string& path, const RunOptions& options, int64
   ModelOptions load;
   load.threads = options.threads;
   HEED_ASSIGN(load.linear, parse_linear(options.linear));
-  const int64_t tokens = std::min(options.engine.context, prompt + answer_tokens(options));
+  const PlannedRun run = planned(options, prompt);
   Needs needs;
-  HEED_ASSIGN(needs.plan, predict_memory(path, load, options.engine, tokens));
+  HEED_ASSIGN(needs.plan, predict_memory(path, load, options.engine, run));
   const MemoryPlan& plan = needs.plan;
   needs.heed = {{"weights", plan.weights},
                 {"keys and values", plan.kv},
@@ -47,10 +55,9 @@ Result<Needs> needs_of(const std::string& path, const RunOptions& options, int64
   return needs;
 }
 
-// By halving the interval; the plan's own answer bounds it from above.
-Result<int64_t> longest_prompt(const std::string& path, const RunOptions& options,
-                               const MemoryPlan& plan) {
-  int64_t fits = 0, too_long = plan.longest_prompt - answer_tokens(options) + 1;
+// By halving the interval; the context bounds it from above.
+Result<int64_t> longest_prompt(const std::string& path, const RunOptions& options) {
+  int64_t fits = 0, too_long = options.engine.context - answer_tokens(options) + 1;
   while (too_long - fits > 64) {  // a page: nothing smaller changes the sum
     const int64_t middle = fits + (too_long - fits) / 2;
     HEED_ASSIGN(const Needs needs, needs_of(path, options, middle));
@@ -95,7 +102,7 @@ Result<MemoryPlan> plan_run(const std::string& path, const std::string& user,
   }
   std::string help;
   if (!needs.fit()) {
-    HEED_ASSIGN(const int64_t longest, longest_prompt(path, options, needs.plan));
+    HEED_ASSIGN(const int64_t longest, longest_prompt(path, options));
     help = way_out(longest, options);
   }
   const auto say = [&options](const std::string& line) {
@@ -106,9 +113,10 @@ Result<MemoryPlan> plan_run(const std::string& path, const std::string& user,
   HEED_TRY(eval::check_memory(cat(work, " in llama.cpp (--compare)"), needs.peer, help));
   if (options.verbose) {
     const auto available = needs.plan.available;
+    const PlannedRun run = planned(options, prompt);
     note(cat("predicted peak ", bytes_text(needs.plan.peak), " of ",
              available ? bytes_text(*available) : "an unknown amount", " available, for at most ",
-             std::min(options.engine.context, prompt + answer_tokens(options)), " tokens"));
+             run.prompt + run.answer, " tokens"));
   }
   return needs.plan;
 }

@@ -12,7 +12,9 @@ namespace {
 void bind_prompt(CLI::App& app, RunOptions& o) {
   app.add_option("MODEL_AND_PROMPT", o.positional,
                  "Model and prompt, as with -m and -p; quote the prompt")
-      ->expected(0, 2);
+      ->expected(0, 2)
+      ->type_name("TEXT");
+  app.usage("Usage: heed run [OPTIONS] [MODEL [PROMPT]]");
   // settle() reads these two variables: a positional goes before them, which CLI11 cannot tell.
   app.add_option("-m,--model", o.model,
                  "GGUF file, or short name (heed ls); pulled when missing (Env:HEED_MODEL)");
@@ -129,6 +131,7 @@ Status RunOptions::settle() {
   }
   engine.chunk = std::min(batch, ubatch);
   engine.context = context;
+  engine.max_sequences = 1;
   HEED_ASSIGN(sampler, sampling.settle(prompt.escapes));
   return Status::ok();
 }

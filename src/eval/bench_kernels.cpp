@@ -198,7 +198,9 @@ Status bench_shape(const KernelBenchOptions& options, const KernelShape& shape,
   return Status::ok();
 }
 
-Status check(const KernelBenchOptions& options) {
+}  // namespace
+
+Status check_options(const KernelBenchOptions& options) {
   for (const int d : options.head_sizes) {
     if (d >= 32 && d <= kMaxHeadSize && d % 32 == 0) continue;
     return error(Code::kOutOfRange, "head size ", d, ": a multiple of 32 up to ", kMaxHeadSize,
@@ -219,8 +221,6 @@ Status check(const KernelBenchOptions& options) {
   if (options.rounds < 0) return error(Code::kOutOfRange, options.rounds, " rounds: at least 1");
   return Status::ok();
 }
-
-}  // namespace
 
 std::vector<KernelShape> list_shapes(const KernelBenchOptions& options) {
   const auto middle = [](const auto& list) { return list[list.size() / 2]; };
@@ -245,7 +245,7 @@ std::vector<KernelShape> list_shapes(const KernelBenchOptions& options) {
 }
 
 Result<KernelReport> bench_kernels(const KernelBenchOptions& options) {
-  HEED_TRY(check(options));
+  HEED_TRY(check_options(options));
   HEED_ASSIGN(const int threads, resolve_threads(options.threads));
   HEED_TRY(check_largest(options));
   KernelReport report;

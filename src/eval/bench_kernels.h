@@ -53,6 +53,9 @@ struct KernelReport {
 // group 4: one axis at a time, so that it ends in minutes.
 std::vector<KernelShape> list_shapes(const KernelBenchOptions& options);
 
+// kOutOfRange or kInvalidArgument for what no machine and no file could make right.
+Status check_options(const KernelBenchOptions& options);
+
 // Errors: a head size or format that heed does not have, memory, an answer of heed whose error is
 // more than twice that of the plain implementation.
 Result<KernelReport> bench_kernels(const KernelBenchOptions& options);

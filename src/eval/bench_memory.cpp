@@ -18,7 +18,8 @@ Result<MemoryPlan> heed_plan(const BenchOptions& options, int64_t end) {
   EngineOptions engine = options.engine;
   engine.context = end;
   engine.beyond_context = true;
-  return predict_memory(options.model, load, engine, end);
+  engine.max_sequences = 1;
+  return predict_memory(options.model, load, engine, {.prompt = end});
 }
 
 Result<uint64_t> largest_context(const std::string& model, std::span<const LlamaOptions> options) {

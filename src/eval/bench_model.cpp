@@ -63,6 +63,7 @@ Status BenchRun::open_heed(int64_t end) {
   EngineOptions engine = options_.engine;
   engine.context = end;
   engine.beyond_context = options_.beyond_context;
+  engine.max_sequences = 1;
   engines_.clear();
   HEED_ASSIGN(engines_.emplace_back(), make_heed_bench_engine(model_, engine, options_.cancel));
   tokens_ = bench_tokens(info_.vocab, end);
@@ -207,7 +208,9 @@ Result<BenchReport> BenchRun::run() {
   return std::move(report_);
 }
 
-Status check_numbers(const BenchOptions& options) {
+}  // namespace
+
+Status check_options(const BenchOptions& options) {
   const auto all = {&options.prompts, &options.generate, &options.depths};
   for (const auto* list : all) {
     const int64_t least = list == &options.depths ? 0 : 1;
@@ -219,13 +222,15 @@ Status check_numbers(const BenchOptions& options) {
   if (options.rounds < 0) {
     return error(Code::kOutOfRange, options.rounds, " rounds: at least 1, or 0 for the default");
   }
+  const bool generates = !options.generate.empty() && !options.depths.empty();
+  if (options.prompts.empty() && !generates) {
+    return error(Code::kInvalidArgument, "no test: give -p, or -n with -d");
+  }
   return Status::ok();
 }
 
-}  // namespace
-
 Result<std::vector<BenchTest>> list_tests(const BenchOptions& options, int64_t trained_context) {
-  HEED_TRY(check_numbers(options));
+  HEED_TRY(check_options(options));
   std::vector<int64_t> depths = options.depths;
   std::sort(depths.begin(), depths.end());
   depths.erase(std::unique(depths.begin(), depths.end()), depths.end());
@@ -237,7 +242,6 @@ Result<std::vector<BenchTest>> list_tests(const BenchOptions& options, int64_t t
   for (const int64_t depth : depths) {
     for (const int64_t n : options.generate) tests.push_back({true, n, depth});
   }
-  if (tests.empty()) return error(Code::kInvalidArgument, "no test: give -p, or -n with -d");
   for (const BenchTest& test : tests) {
     if (options.beyond_context || test.end() <= trained_context) continue;
     return error(Code::kOutOfRange, test.name(), " at depth ", test.depth, " reaches ", test.end(),

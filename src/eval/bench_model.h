@@ -35,8 +35,11 @@ struct BenchOptions {
   std::function<void(const BenchReport&)> on_rows;
 };
 
-// The tests in the order they run. Errors: nothing to do, numbers out of range, a test past the
-// trained context without beyond_context (with both numbers and the way out).
+// kOutOfRange or kInvalidArgument for what no file could make right.
+Status check_options(const BenchOptions& options);
+
+// The tests in the order they run. Errors: those of check_options, a test past the trained
+// context without beyond_context (with both numbers and the way out).
 Result<std::vector<BenchTest>> list_tests(const BenchOptions& options, int64_t trained_context);
 
 Result<BenchReport> bench_model(const BenchOptions& options);

@@ -69,10 +69,11 @@ Result<std::vector<MemoryNeed>> needs_of(const KlOptions& options, const EngineO
   load.threads = options.threads;
   load.linear = options.linear;
   load.weights = Weights::kF32;
+  const PlannedRun run{.prompt = options.context, .all_logits = true};
   HEED_ASSIGN(const MemoryPlan reference,
-              predict_memory(options.model, load, f32_pages(engine), options.context));
+              predict_memory(options.model, load, f32_pages(engine), run));
   load.weights = options.weights_f32 ? Weights::kF32 : Weights::kAsStored;
-  HEED_ASSIGN(const MemoryPlan heed, predict_memory(options.model, load, engine, options.context));
+  HEED_ASSIGN(const MemoryPlan heed, predict_memory(options.model, load, engine, run));
   const LlamaOptions flash = llama_options(options, engine);
   const std::array both{flash, without_flash(flash)};
   HEED_ASSIGN(const auto llama, predict_llama_memory(options.model, both, true));
@@ -171,6 +172,7 @@ Result<KlReport> run_kl(const KlOptions& options) {
   }
   EngineOptions engine = options.engine;
   engine.context = options.context;
+  engine.max_sequences = 1;
   if (options.weights_f32) engine = f32_pages(engine);
   HEED_TRY(check_kl_memory(options, engine));
   tell(options, "hashing the model", 0);

@@ -73,6 +73,7 @@ EngineOptions window_engine(const ReferenceKlJob& job) {
   EngineOptions engine = job.heed.value_or(EngineOptions{});
   engine.context = kWindow;
   engine.beyond_context = false;
+  engine.max_sequences = 1;
   return engine;
 }
 
@@ -115,11 +116,12 @@ Status check_room(const ReferenceKlJob& job, const ModelInfo& info) {
   ModelOptions load;
   load.threads = job.threads;
   load.linear = job.linear;
-  HEED_ASSIGN(const MemoryPlan heed, predict_memory(job.path, load, window_engine(job), kWindow));
+  const PlannedRun run{.prompt = kWindow, .all_logits = true};
+  HEED_ASSIGN(const MemoryPlan heed, predict_memory(job.path, load, window_engine(job), run));
   load.weights = Weights::kF32;
   EngineOptions exact = window_engine(job);
   exact.k = exact.v = Format::kF32;
-  HEED_ASSIGN(const MemoryPlan reference, predict_memory(job.path, load, exact, kWindow));
+  HEED_ASSIGN(const MemoryPlan reference, predict_memory(job.path, load, exact, run));
   MemoryNeed peer{"the engine beside it", job.heed ? heed.peak : 0};
   if (job.llama) {
     LlamaOptions llama = *job.llama;

@@ -4,11 +4,10 @@
 #include <cctype>
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <nlohmann/json.hpp>
 
 #include "base/nearest.h"
+#include "base/read_file.h"
 #include "base/text.h"
 
 namespace heed {
@@ -227,9 +226,7 @@ Result<std::vector<ModelEntry>> load_catalogue() {
   const std::string path = home + "/models.json";
   std::error_code ignored;
   if (!std::filesystem::exists(path, ignored)) return entries;
-  std::ifstream in(path, std::ios::binary);
-  if (!in) return error(Code::kIo, path, ": cannot be read");
-  const std::string text{std::istreambuf_iterator<char>(in), {}};
+  HEED_ASSIGN(const std::string text, read_file(path, path));
   HEED_ASSIGN(auto own, parse_catalogue(text, path));
   for (ModelEntry& entry : own) {
     const auto same = std::find_if(entries.begin(), entries.end(), [&](const ModelEntry& known) {

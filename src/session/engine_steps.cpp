@@ -1,18 +1,14 @@
 #include <algorithm>
-#include <chrono>
 #include <cstring>
 #include <new>
 
+#include "base/clock.h"
 #include "base/guard.h"
 #include "base/text.h"
 #include "session/engine_impl.h"
 
 namespace heed {
 namespace {
-
-double seconds_now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 Status no_memory(const char* what) {
   return error(Code::kResourceExhausted, "no memory for ", what, "; use a smaller chunk");
@@ -122,7 +118,7 @@ Status Engine::Impl::prefill(SeqId seq, std::span<const Token> tokens, const Pre
   HEED_TRY(check_tokens(tokens));
   const auto total = static_cast<int64_t>(tokens.size());
   HEED_TRY(check_context(seq, total));
-  const double start = seconds_now();
+  const auto start = Clock::now();
   Status status;
   for (int64_t done = 0; done < total && status.is_ok();) {
     const int64_t n = std::min<int64_t>(options.chunk, total - done);
@@ -134,7 +130,7 @@ Status Engine::Impl::prefill(SeqId seq, std::span<const Token> tokens, const Pre
     prompt_tokens += n;
     if (call.progress) call.progress(done, total);
   }
-  prefill_s += seconds_now() - start;
+  prefill_s += seconds_since(start);
   return status;
 }
 
@@ -211,7 +207,7 @@ Status Engine::Impl::decode(std::span<const SeqToken> tokens, const CancelToken*
     HEED_ASSIGN(Logits target, logits_target(t.seq));
     targets.push_back(std::move(target));
   }
-  const double start = seconds_now();
+  const auto start = Clock::now();
   const int64_t builds = graphs->builds();
   const int rows = static_cast<int>(tokens.size());
   StepGraph* graph = nullptr;
@@ -226,7 +222,7 @@ Status Engine::Impl::decode(std::span<const SeqToken> tokens, const CancelToken*
     logits.at(tokens[i].seq) = std::move(targets[i]);
   }
   generated_tokens += rows;
-  decode_s += seconds_now() - start;
+  decode_s += seconds_since(start);
   return Status::ok();
 }
 

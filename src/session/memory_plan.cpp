@@ -165,13 +165,4 @@ Result<MemoryPlan> predict_memory(const std::string& path, const ModelOptions& m
   });
 }
 
-Result<MemoryPlan> predict_memory(const std::string& path, const ModelOptions& model,
-                                  const EngineOptions& engine, int64_t tokens) {
-  EngineOptions one = engine;
-  one.max_sequences = 1;
-  PlannedRun run;
-  run.prompt = tokens;
-  return predict_memory(path, model, one, run);
-}
-
 }  // namespace heed

@@ -3,9 +3,9 @@
 #include <ggml.h>
 
 #include <algorithm>
-#include <chrono>
 
 #include "attention/rotation.h"
+#include "base/clock.h"
 #include "base/text.h"
 
 namespace heed {
@@ -13,10 +13,6 @@ namespace {
 
 // Up to this many rows every member rotates all keys for itself, which is cheaper than a barrier.
 constexpr int kPrivateRows = 8;
-
-double seconds_now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 int64_t floats(size_t bytes) { return static_cast<int64_t>(bytes / sizeof(float)); }
 
@@ -139,7 +135,7 @@ void Step::rotate_keys(const ggml_tensor* k, Rotary rotary, float* out, int64_t 
 }
 
 void Step::append(ggml_tensor* node, int layer, int member, int members) {
-  const double start = member == 0 ? seconds_now() : 0;
+  const auto start = member == 0 ? Clock::now() : Clock::time_point();
   if (member == 0) collect_tiles();
   const ggml_tensor* k = node->src[0];  // [T, kv_heads, dk] before rotation
   const View<const float, 3> values = rows_of(node->src[1]);
@@ -163,11 +159,11 @@ void Step::append(ggml_tensor* node, int layer, int member, int members) {
     store_.append(ids_[s], layer, slice(keys, seqs[s].first, seqs[s].rows),
                   slice(values, seqs[s].first, seqs[s].rows), member, members);
   }
-  if (member == 0) append_s += seconds_now() - start;
+  if (member == 0) append_s += seconds_since(start);
 }
 
 void Step::attend(ggml_tensor* node, int layer, int member, int members) {
-  const double start = member == 0 ? seconds_now() : 0;
+  const auto start = member == 0 ? Clock::now() : Clock::time_point();
   const AttendGroup& group = groups_[group_of_[layer]];
   Call call = make_call(group, layer);
   call.q = rows_of(node->src[0]);
@@ -175,7 +171,7 @@ void Step::attend(ggml_tensor* node, int layer, int member, int members) {
   run(group.plan, call, workspace_, member, members);
   if (member == 0) {
     tiles_pending_ = true;
-    attention_s += seconds_now() - start;
+    attention_s += seconds_since(start);
   }
 }
 

@@ -29,6 +29,15 @@ struct Finished {
   std::string out, err;
 };
 
+// Some containers have no terminals to give.
+inline bool has_terminals() {
+  int fd[2];
+  if (openpty(&fd[0], &fd[1], nullptr, nullptr, nullptr) != 0) return false;
+  close(fd[0]);
+  close(fd[1]);
+  return true;
+}
+
 // A child with its three streams; `pty` puts its stderr on a terminal.
 class Process {
  public:

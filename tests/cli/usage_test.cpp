@@ -28,7 +28,7 @@ TEST_P(WrongUsage, ends_with_code_2_and_names_the_way_out) {
 
 INSTANTIATE_TEST_SUITE_P(
     Lines, WrongUsage,
-    testing::Values(Wrong{{"rnu"}, "did you mean 'run'"}, Wrong{{"--versoin"}, "verb"},
+    testing::Values(Wrong{{"rnu"}, "did you mean 'run'"}, Wrong{{"--versoin"}, "did you mean '--version'?"},
                     Wrong{{"run", "m", "--tmep", "1"}, "did you mean '--temp'"},
                     Wrong{{"run", "m", "-temp", "1"}, "did you mean '--temp'"},
                     Wrong{{"run", "m", "-cpk", "f16"}, "did you mean '-ctk'"},
@@ -48,8 +48,27 @@ INSTANTIATE_TEST_SUITE_P(
                     Wrong{{"run", "m", "-p", "x", "--keep", "4"}, "never drops tokens"},
                     Wrong{{"run", "-m", "m", "one", "two"}, "unexpected argument 'two'"},
                     Wrong{{"run"}, "no model"}, Wrong{{"run", "m"}, "no prompt"},
-                    Wrong{{"pull"}, "NAME"},
-                    Wrong{{"ls", "extra"}, "unexpected argument 'extra'"}));
+                    Wrong{{"pull"}, "NAME"}, Wrong{{"ls", "extra"}, "unexpected argument 'extra'"},
+                    Wrong{{"bench", "-m", "m", "-d", "1,,2"}, "--n-depth: '1,,2' has an empty"},
+                    Wrong{{"bench", "-m", "m", "-p", "1,2,"}, "--n-prompt: '1,2,' has an empty"},
+                    Wrong{{"bench", "-m", "m", "-p", "1k"}, "'1k' is not a whole number"},
+                    Wrong{{"bench", "-m", "m", "-n", "99999999999999999999"}, "too large"},
+                    Wrong{{"bench", "kernels", "--formats", "f32,bf17"}, "did you mean 'bf16'"},
+                    Wrong{{"bench", "kernels", "--lengths", "3"}, "64 (one page)"},
+                    Wrong{{"bench", "kernels", "--head-sizes", "33"}, "multiple of 32"},
+                    Wrong{{"bench", "-m", "m", "--baseline", "foo"}, "flash=on|off"},
+                    Wrong{{"bench", "-m", "m", "-r", "-1"}, "--repeat"},
+                    Wrong{{"bench", "-m", "m", "-p", "0", "-n", "0"}, "no test"},
+                    Wrong{{"kl", "-m", "m", "--text", "t", "-c", "0"}, "--ctx-size"},
+                    Wrong{{"-x"}, "heed run -x"}));
+
+TEST(usage, a_result_that_cannot_be_written_is_a_failure) {
+  for (const std::string words : {"--version", "ls", "ls -o json", "run --help", "doctor --help"}) {
+    const std::string command = std::string(HEED_BINARY) + " " + words + " >/dev/full 2>/dev/null";
+    const int status = std::system(command.c_str());
+    EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 1) << words << ": " << status;
+  }
+}
 
 TEST(usage, a_wrong_value_of_the_environment_is_named_and_does_not_matter_where_one_is_typed) {
   Process::Options options;

@@ -52,7 +52,7 @@ TEST(MemoryCheck, unknown_memory_is_said_and_nothing_is_refused) {
       check_memory("work", needs, "", [&](const std::string& line) { said = line; }).is_ok());
   EXPECT_NE(said.find("unknown"), std::string::npos) << said;
   const tiny::TemporaryFile file(text_spec());
-  const auto plan = predict_memory(file.path(), {}, {}, 64);
+  const auto plan = predict_memory(file.path(), {}, {}, {.prompt = 64});
   ASSERT_TRUE(plan.is_ok());
   EXPECT_FALSE(plan->available);
   EXPECT_EQ(plan->longest_prompt, 2048);

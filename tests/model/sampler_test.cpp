@@ -200,7 +200,9 @@ TEST(sampler_chain_test, every_option_chooses_what_llama_cpp_chooses) {
         llama_chain(*model, options, options.samplers.empty() ? kDefault : options.samplers);
     const std::vector<Token> ours = heed_choices(*model, options, kSteps);
     EXPECT_EQ(ours, llama_choices(chain.get(), kSteps)) << c.name;
-    if (c.differs) EXPECT_NE(ours, usual) << c.name << " changes nothing";
+    if (c.differs) {
+      EXPECT_NE(ours, usual) << c.name << " changes nothing";
+    }
   }
 }
 

@@ -30,12 +30,14 @@ HEED_INLINE void quantize_block(InputBlock& out, int row, const float* x) {
     store_low_bytes(codes + i * kLanes, q);
     sums[2 * i / kBlockVectors] = add_words(sums[2 * i / kBlockVectors], q);
   }
-  const int32_t high = sum_words(sums[1]), sum = sum_words(sums[0]) + high;
+  // Modulo 2^32: what is not finite gives codes without meaning, and a scale that says so.
+  const auto high = static_cast<uint32_t>(sum_words(sums[1]));
+  const uint32_t sum = static_cast<uint32_t>(sum_words(sums[0])) + high;
   for (int j = 0; j < 8; ++j) __builtin_memcpy(&out.q[j][row], codes + 4 * j, 4);
-  out.minus_sum[row] = -sum;
-  out.minus_high[row] = -high;
+  out.minus_sum[row] = static_cast<int32_t>(0u - sum);
+  out.minus_high[row] = static_cast<int32_t>(0u - high);
   out.scale[row] = most / 127.0f;
-  out.sum[row] = out.scale[row] * static_cast<float>(sum);
+  out.sum[row] = out.scale[row] * static_cast<float>(static_cast<int32_t>(sum));
 }
 
 void quantize_rows(InputBlock* out, const float* x, int64_t stride, int rows, int blocks) {
