@@ -10,11 +10,9 @@ namespace heed::cli {
 namespace {
 
 void bind_prompt(CLI::App& app, RunOptions& o) {
-  app.add_option("MODEL_AND_PROMPT", o.positional,
-                 "Model and prompt, as with -m and -p; quote the prompt")
-      ->expected(0, 2)
-      ->type_name("TEXT");
-  app.usage("Usage: heed run [OPTIONS] [MODEL [PROMPT]]");
+  const auto keep = [&o](const std::string& word) { o.positional.push_back(word); };
+  app.add_option_function<std::string>("MODEL", keep, "As with -m");
+  app.add_option_function<std::string>("PROMPT", keep, "As with -p; quote it");
   // settle() reads these two variables: a positional goes before them, which CLI11 cannot tell.
   app.add_option("-m,--model", o.model,
                  "GGUF file, or short name (heed ls); pulled when missing (Env:HEED_MODEL)");

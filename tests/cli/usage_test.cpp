@@ -28,7 +28,8 @@ TEST_P(WrongUsage, ends_with_code_2_and_names_the_way_out) {
 
 INSTANTIATE_TEST_SUITE_P(
     Lines, WrongUsage,
-    testing::Values(Wrong{{"rnu"}, "did you mean 'run'"}, Wrong{{"--versoin"}, "did you mean '--version'?"},
+    testing::Values(Wrong{{"rnu"}, "did you mean 'run'"},
+                    Wrong{{"--versoin"}, "did you mean '--version'?"},
                     Wrong{{"run", "m", "--tmep", "1"}, "did you mean '--temp'"},
                     Wrong{{"run", "m", "-temp", "1"}, "did you mean '--temp'"},
                     Wrong{{"run", "m", "-cpk", "f16"}, "did you mean '-ctk'"},
