@@ -22,6 +22,7 @@ struct DenseKv {
 struct PlainRounding {
   bool query_bf16 = false;    // packed query values (scale included) are rounded to bf16
   bool weights_bf16 = false;  // exp(score - max) is rounded to bf16 before it meets V
+  float weight_scale = 1;     // times this where it is rounded
 };
 
 // One part (a row, head and tag): out [dv] and the natural log-sum-exp.
@@ -141,6 +142,11 @@ class PlainAttention {
     return s;
   }
 
+  Real rounded(Real weight) const {
+    const Real scale = Real(rounding_.weight_scale);
+    return Real(round_bf16(static_cast<float>(weight * scale))) / scale;
+  }
+
   PlainRow<Real> finish(const Item& item, int head, int tag, const std::vector<Real>& scores,
                         const std::vector<int>& slots) const {
     PlainRow<Real> result;
@@ -156,7 +162,7 @@ class PlainAttention {
     for (size_t i = 0; i < scores.size(); ++i) {
       const Real p = std::exp(scores[i] - max);
       sum += p;
-      const Real w = rounding_.weights_bf16 ? Real(round_bf16(static_cast<float>(p))) : p;
+      const Real w = rounding_.weights_bf16 ? rounded(p) : p;
       const float* v = kv_[item.seq].v[item.kv_head].data() + int64_t{slots[i]} * call_.dv;
       for (int d = 0; d < call_.dv; ++d) result.out[d] += w * Real(v[d]);
     }
