@@ -5,7 +5,7 @@
 namespace heed::cli {
 
 void PullLine::show(const PullProgress& progress) {
-  const auto now = std::chrono::steady_clock::now();
+  const Clock::time_point now = Clock::now();
   if (progress.what != what_) {
     what_ = progress.what;
     start_ = now;

@@ -1,9 +1,9 @@
 // The progress line of downloads: bytes, rate and time left.
 #pragma once
 
-#include <chrono>
 #include <string>
 
+#include "base/clock.h"
 #include "cli/terminal.h"
 #include "model/pull.h"
 
@@ -17,7 +17,7 @@ class PullLine {
  private:
   ProgressLine line_;
   std::string what_;
-  std::chrono::steady_clock::time_point start_{};
+  Clock::time_point start_{};
   uint64_t first_ = 0;  // bytes that a continued download began with
 };
 

@@ -89,7 +89,7 @@ ProgressLine::ProgressLine(Mode mode) {
 
 void ProgressLine::show(const std::string& text, bool at_once) {
   if (!enabled()) return;
-  const auto now = std::chrono::steady_clock::now();
+  const Clock::time_point now = Clock::now();
   const auto pause = std::chrono::milliseconds(in_place_ ? 50 : 1000);
   if (!at_once && now - last_ < pause) return;
   last_ = now;

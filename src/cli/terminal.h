@@ -1,13 +1,13 @@
 // What the person sees: notes and progress on stderr, results on stdout.
 #pragma once
 
-#include <chrono>
 #include <cstdint>
 #include <string>
 #include <string_view>
 
 #include <nlohmann/json_fwd.hpp>
 
+#include "base/clock.h"
 #include "base/units.h"
 #include "heed/status.h"
 
@@ -48,7 +48,7 @@ class ProgressLine {
   bool in_place_ = false;
   bool lines_ = false;
   size_t width_ = 0;  // characters on the screen now
-  std::chrono::steady_clock::time_point last_{};
+  Clock::time_point last_{};
 };
 
 }  // namespace heed::cli

@@ -13,13 +13,12 @@
 #include <cstring>
 #include <fstream>
 
+#include "base/clock.h"
 #include "base/guard.h"
 #include "base/text.h"
 
 namespace heed {
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 // Bytes of private writable memory, which RLIMIT_DATA counts.
 uint64_t data_bytes() {

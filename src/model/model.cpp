@@ -1,6 +1,6 @@
-#include <chrono>
 #include <thread>
 
+#include "base/clock.h"
 #include "base/guard.h"
 #include "base/text.h"
 #include "heed/engine.h"
@@ -56,10 +56,10 @@ Result<std::unique_ptr<Model::Impl>> load_impl(const std::string& path, ModelOpt
 
 Result<std::shared_ptr<Model>> Model::load(const std::string& path, const ModelOptions& options) {
   route_library_logs();
-  const auto start = std::chrono::steady_clock::now();
+  const Clock::time_point start = Clock::now();
   return guarded("loading the model", [&]() -> Result<std::shared_ptr<Model>> {
     HEED_ASSIGN(auto impl, load_impl(path, options));
-    impl->load_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    impl->load_s = seconds_since(start);
     return std::shared_ptr<Model>(new Model(std::move(impl)));
   });
 }

@@ -16,6 +16,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/text.h"
 
 extern char** environ;
@@ -121,7 +122,7 @@ Result<pid_t> start(const std::vector<std::string>& arguments, const std::string
 // Waits for the child; its exit code, or kCancelled after ending it.
 Result<int> wait_for(pid_t pid, const std::function<void()>& tick, const CancelToken* cancel) {
   bool stopping = false;
-  auto deadline = std::chrono::steady_clock::time_point::max();
+  Clock::time_point deadline = Clock::time_point::max();
   while (true) {
     int state = 0;
     const pid_t got = waitpid(pid, &state, WNOHANG);
@@ -135,9 +136,9 @@ Result<int> wait_for(pid_t pid, const std::function<void()>& tick, const CancelT
     }
     if (!stopping && cancel != nullptr && cancel->cancelled()) {
       stopping = true;
-      deadline = std::chrono::steady_clock::now() + kGrace;
+      deadline = Clock::now() + kGrace;
       kill(-pid, SIGTERM);
-    } else if (stopping && std::chrono::steady_clock::now() > deadline) {
+    } else if (stopping && Clock::now() > deadline) {
       kill(-pid, SIGKILL);
     }
     tick();

@@ -3,6 +3,7 @@
 
 #include <chrono>
 
+#include "base/clock.h"
 #include "base/guard.h"
 #include "base/text.h"
 #include "base/utf8.h"
@@ -10,12 +11,6 @@
 
 namespace heed {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 int64_t context_of(const Engine& engine) {
   const int64_t asked = engine.options().context;

@@ -1,17 +1,12 @@
 // What a Report says is what happened.
 #include <gtest/gtest.h>
 
-#include <chrono>
-
+#include "base/clock.h"
 #include "session_fixture.h"
 #include "tiny_gguf.h"
 
 namespace heed {
 namespace {
-
-double seconds(std::chrono::steady_clock::time_point since) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - since).count();
-}
 
 TEST(Report, a_warm_decode_builds_no_graph_alone_or_together) {
   const tiny::TemporaryFile file(tiny::Spec{});
@@ -68,17 +63,17 @@ TEST(Report, counts_prompt_and_generated_tokens_and_steps) {
 
 TEST(Report, times_lie_within_the_calls_and_hold_their_parts) {
   const tiny::TemporaryFile file(tiny::Spec{});
-  const auto start = std::chrono::steady_clock::now();
+  const auto start = Clock::now();
   const auto engine = test::make_engine(file.path(), {});
-  const double made_s = seconds(start);
+  const double made_s = seconds_since(start);
   EXPECT_GT(engine->report().load_s, 0);
   EXPECT_LE(engine->report().load_s, made_s);
-  auto at = std::chrono::steady_clock::now();
+  auto at = Clock::now();
   const SeqId seq = test::prefilled(*engine, test::random_tokens(400, 80, 2));
-  const double prefill_s = seconds(at);
-  at = std::chrono::steady_clock::now();
+  const double prefill_s = seconds_since(at);
+  at = Clock::now();
   for (int i = 0; i < 50; ++i) test::step(*engine, seq, i);
-  const double decode_s = seconds(at);
+  const double decode_s = seconds_since(at);
   const Report r = engine->report();
   EXPECT_GT(r.prefill_s, 0);
   EXPECT_LE(r.prefill_s, prefill_s);
