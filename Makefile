@@ -38,7 +38,7 @@ test: configure-release
 	@cmake --build --preset release
 	@ctest --preset release --label-exclude full
 
-test-full: configure-release configure-asan
+test-full: configure-release configure-asan configure-tsan
 	@scripts/test-full
 
 bench: build

@@ -14,19 +14,12 @@
 #include <unordered_map>
 
 #include "base/text.h"
+#include "model/linear_choice.h"
 #include "model/tensor_rules.h"
 
 namespace heed {
 namespace {
 
-struct ContextFree {
-  void operator()(ggml_context* c) const { ggml_free(c); }
-};
-using Context = std::unique_ptr<ggml_context, ContextFree>;
-struct BufferFree {
-  void operator()(ggml_backend_buffer_t b) const { ggml_backend_buffer_free(b); }
-};
-using Buffer = std::unique_ptr<ggml_backend_buffer, BufferFree>;
 struct Release {
   void operator()(void* p) const { std::free(p); }
 };
@@ -36,73 +29,17 @@ using Memory = std::unique_ptr<float, Release>;
 // nothing is ever read.
 void* const kNoData = reinterpret_cast<void*>(uintptr_t{64});
 
-Context make_context(size_t tensors) {
-  return Context(ggml_init({.mem_size = ggml_tensor_overhead() * (tensors + 1),
-                            .mem_buffer = nullptr,
-                            .no_alloc = true}));
-}
-
 Memory allocate_floats(int64_t n) {
   const size_t bytes = (static_cast<size_t>(n) * sizeof(float) + 63) / 64 * 64;
   return Memory(static_cast<float*>(std::aligned_alloc(64, bytes)));
 }
 
-std::vector<ggml_backend_buffer_type_t> extra_buffer_types(ggml_backend_dev_t device) {
-  std::vector<ggml_backend_buffer_type_t> types;
-  const auto get =
-      reinterpret_cast<ggml_backend_dev_get_extra_bufts_t>(ggml_backend_reg_get_proc_address(
-          ggml_backend_cpu_reg(), "ggml_backend_dev_get_extra_bufts"));
-  if (get == nullptr) return types;
-  for (auto* at = get(device); at != nullptr && *at != nullptr; ++at) types.push_back(*at);
-  return types;
-}
-
-// ggml says whether a weight in a buffer of this type can be multiplied only when asked about a
-// product whose weight lies in such a buffer; an empty one will do.
-bool can_multiply(ggml_backend_dev_t device, ggml_backend_buffer_type_t type,
-                  const GgufTensor& tensor) {
-  const Context context = make_context(4);
-  ggml_tensor* w = ggml_new_tensor_2d(context.get(), tensor.type, tensor.ne[0], tensor.ne[1]);
-  ggml_tensor* x = ggml_new_tensor_2d(context.get(), GGML_TYPE_F32, tensor.ne[0], 512);
-  ggml_tensor* y = ggml_mul_mat(context.get(), w, x);
-  const Buffer buffer(ggml_backend_buft_alloc_buffer(type, 0));
-  if (!buffer) return false;
-  w->buffer = buffer.get();
-  return ggml_backend_dev_supports_op(device, y);
-}
-
 }  // namespace
 
-std::optional<WeightType> packed_weight_type(ggml_type type) {
-  switch (type) {
-    case GGML_TYPE_Q4_0: return WeightType::kQ4_0;
-    case GGML_TYPE_Q4_1: return WeightType::kQ4_1;
-    case GGML_TYPE_Q5_0: return WeightType::kQ5_0;
-    case GGML_TYPE_Q5_1: return WeightType::kQ5_1;
-    case GGML_TYPE_Q8_0: return WeightType::kQ8_0;
-    case GGML_TYPE_IQ4_NL: return WeightType::kIq4Nl;
-    case GGML_TYPE_Q4_K: return WeightType::kQ4K;
-    case GGML_TYPE_Q5_K: return WeightType::kQ5K;
-    case GGML_TYPE_Q6_K: return WeightType::kQ6K;
-    default: return {};
-  }
-}
-
-bool repack_wanted(ggml_type type) { return type == GGML_TYPE_Q4_0 || type == GGML_TYPE_IQ4_NL; }
-
-const char* linear_name(Linear linear) { return linear == Linear::kGgml ? "ggml" : "heed"; }
-
-Result<Linear> parse_linear(std::string_view name) {
-  for (const Linear linear : {Linear::kHeed, Linear::kGgml}) {
-    if (name == linear_name(linear)) return linear;
-  }
-  return error(Code::kInvalidArgument, "linear is '", name, "', must be heed or ggml");
-}
-
 struct ModelWeights::Storage {
-  Context tensors;                // of everything but repacked weights
-  std::vector<Context> repacked;  // one per buffer type
-  std::vector<Buffer> buffers;
+  GgmlContext tensors;                // of everything but repacked weights
+  std::vector<GgmlContext> repacked;  // one per buffer type
+  std::vector<GgmlBuffer> buffers;
   std::vector<Memory> memory;
   std::unordered_map<const ggml_tensor*, PackedWeight> packed;
   uint64_t mapped = 0;
@@ -142,12 +79,8 @@ class WeightLoader {
  public:
   WeightLoader(const GgufFile& file, const Hyperparameters& hyper, const ModelOptions& options,
                bool with_data)
-      : file_(file),
-        hyper_(hyper),
-        options_(options),
-        with_data_(with_data),
-        device_(ggml_backend_reg_dev_get(ggml_backend_cpu_reg(), 0)) {
-    if (options.weights == Weights::kAsStored) extra_types_ = extra_buffer_types(device_);
+      : file_(file), hyper_(hyper), options_(options), with_data_(with_data) {
+    if (options.weights == Weights::kAsStored) repacking_.emplace();
   }
 
   Result<std::unique_ptr<ModelWeights>> load() {
@@ -155,7 +88,7 @@ class WeightLoader {
     weights_ = weights.get();
     storage_ = weights->storage_.get();
     storage_->dequantised = options_.weights == Weights::kF32;
-    storage_->tensors = make_context(file_.tensors().size() + 2);
+    storage_->tensors = tensor_headers(file_.tensors().size() + 2);
     if (!storage_->tensors) return error(Code::kResourceExhausted, "no memory for tensor headers");
     HEED_TRY(place_all());
     HEED_TRY(fill_packed());
@@ -215,11 +148,7 @@ class WeightLoader {
   }
 
   ggml_backend_buffer_type_t extra_type(const GgufTensor& tensor) const {
-    if (!repack_wanted(tensor.type)) return nullptr;
-    for (ggml_backend_buffer_type_t type : extra_types_) {
-      if (can_multiply(device_, type, tensor)) return type;
-    }
-    return nullptr;
+    return repacking_ && repack_wanted(tensor.type) ? repacking_->type_of(tensor) : nullptr;
   }
 
   // The tensor of that name, or null when the file has none.
@@ -283,7 +212,7 @@ class WeightLoader {
   Result<ggml_tensor*> place_repacked(const GgufTensor& source, ggml_backend_buffer_type_t type) {
     auto [at, added] = repack_contexts_.try_emplace(type, nullptr);
     if (added) {
-      storage_->repacked.push_back(make_context(file_.tensors().size() + 2));
+      storage_->repacked.push_back(tensor_headers(file_.tensors().size() + 2));
       at->second = storage_->repacked.back().get();
       if (at->second == nullptr) return error(Code::kResourceExhausted, "no memory for tensors");
     }
@@ -299,7 +228,7 @@ class WeightLoader {
   Status fill_repacked() {
     if (!with_data_) return Status::ok();
     for (const auto& [type, context] : repack_contexts_) {
-      Buffer buffer(ggml_backend_alloc_ctx_tensors_from_buft(context, type));
+      GgmlBuffer buffer(ggml_backend_alloc_ctx_tensors_from_buft(context, type));
       if (!buffer) {
         return error(Code::kResourceExhausted, "no memory for the weights that ",
                      ggml_backend_buft_name(type), " rearranges");
@@ -396,8 +325,7 @@ class WeightLoader {
   const Hyperparameters& hyper_;
   const ModelOptions& options_;
   const bool with_data_;
-  ggml_backend_dev_t device_;
-  std::vector<ggml_backend_buffer_type_t> extra_types_;
+  std::optional<Repacking> repacking_;
   std::map<ggml_backend_buffer_type_t, ggml_context*> repack_contexts_;
   std::vector<Pending> packed_, repacked_, dequantised_;
   ModelWeights* weights_ = nullptr;

@@ -59,11 +59,4 @@ class ModelWeights {
   std::unique_ptr<Storage> storage_;
 };
 
-// heed's own products serve this type.
-std::optional<WeightType> packed_weight_type(ggml_type type);
-
-// ggml's rearranged layout is used for these types only (measured on Zen 4: Q4_0 1.4-1.5x at 512
-// rows and one row; Q4_K loses 1.8x at 512 rows to gain 1.2x at one; others have no such layout).
-bool repack_wanted(ggml_type type);
-
 }  // namespace heed
