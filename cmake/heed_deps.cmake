@@ -35,7 +35,8 @@ endif()
 
 set(HEED_HAVE_LLM ON)
 set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS
-  "${PROJECT_SOURCE_DIR}/scripts/bootstrap" "${PROJECT_SOURCE_DIR}/cmake/deps/CMakeLists.txt")
+  "${PROJECT_SOURCE_DIR}/scripts/bootstrap" "${PROJECT_SOURCE_DIR}/cmake/deps/CMakeLists.txt"
+  "${PROJECT_SOURCE_DIR}/cmake/deps/waits_yield.cmake")
 message(STATUS "heed: ggml and llama.cpp from ${deps}")
 
 function(heed_import name)

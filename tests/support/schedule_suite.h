@@ -123,7 +123,7 @@ class Schedule {
   std::vector<size_t> read_, made_;
 };
 
-// Rounds differ in prompts, chunk and threads (one, and two in every third: ggml's barriers spin).
+// Rounds differ in prompts, chunk and threads, also more of them than there may be cores.
 inline void check_schedules(const std::string& arch, uint64_t rounds) {
   const tiny::TemporaryFile file(schedule_spec(arch));
   for (uint64_t round = 0; round < rounds && !testing::Test::HasFailure(); ++round) {
@@ -131,7 +131,7 @@ inline void check_schedules(const std::string& arch, uint64_t rounds) {
     run_alone(file.path(), all);
     EngineOptions options;
     options.chunk = 1 + static_cast<int>(random_below(9, round, 160));
-    const auto engine = make_engine(file.path(), options, round % 3 == 2 ? 2 : 1);
+    const auto engine = make_engine(file.path(), options, 1 + static_cast<int>(round % 4));
     ASSERT_NE(engine, nullptr);
     ASSERT_EQ(engine->model().info().linear, "heed") << "the products under test";
     for (uint64_t i = 0; i < kSchedulesOfRound && !testing::Test::HasFailure(); ++i) {

@@ -10,6 +10,7 @@ import importlib.util
 import io
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -154,6 +155,24 @@ class Bootstrap(unittest.TestCase):
             self.script.run_logged("example", command)
         for part in ("exit code 3", "the reason", str(self.script.LOGS / "example.log")):
             self.assertIn(part, str(caught.exception))
+
+
+class Keys(unittest.TestCase):
+    def test_every_file_of_the_recipe_is_in_the_key_and_llama_bench_stays_itself(self):
+        script = load_bootstrap()
+        with tempfile.TemporaryDirectory() as folder:
+            script.ROOT = pathlib.Path(folder)
+            recipe = script.ROOT / "cmake" / "deps"
+            shutil.copytree(SCRIPT.parents[1] / "cmake" / "deps", recipe)
+            names = sorted(path.name for path in recipe.iterdir())
+            self.assertEqual(names, ["CMakeLists.txt", "waits_yield.cmake"])
+            keys, bench = {script.deps_key()}, script.llama_bench_path()
+            for name in names:
+                with open(recipe / name, "a") as out:
+                    out.write("# changed\n")
+                keys.add(script.deps_key())
+                self.assertEqual(script.llama_bench_path(), bench)
+            self.assertEqual(len(keys), 1 + len(names))
 
 
 class Interruption(unittest.TestCase):
