@@ -37,12 +37,6 @@ class Cutter {
   size_t used_ = 0;
 };
 
-// 64-byte aligned memory, or null.
-Block allocate(size_t bytes) {
-  const size_t size = std::max<size_t>(align_64(bytes), 64);
-  return Block(static_cast<uint8_t*>(::operator new (size, std::align_val_t{64}, std::nothrow)));
-}
-
 size_t cut_scratch(const ScratchSizes& sizes, uint8_t* block, Scratch& out) {
   const size_t rows = static_cast<size_t>(sizes.rows);
   const size_t dk = static_cast<size_t>(sizes.dk);
@@ -87,10 +81,10 @@ Status grow(Workspace::Impl& impl, const ScratchSizes& wanted, size_t partials) 
   try {
     if (!impl.sizes.covers(wanted) || impl.blocks.empty()) {
       const ScratchSizes sizes = larger(impl.sizes, wanted);
-      std::vector<Block> blocks;
+      std::vector<AlignedMemory> blocks;
       std::vector<Scratch> scratch(static_cast<size_t>(impl.threads));
       for (Scratch& s : scratch) {
-        blocks.push_back(allocate(sizes.bytes()));
+        blocks.push_back(allocate_aligned(sizes.bytes()));
         if (blocks.back() == nullptr) throw std::bad_alloc();
         std::memset(blocks.back().get(), 0, sizes.bytes());  // gathered V is read behind dv
         cut_scratch(sizes, blocks.back().get(), s);
@@ -101,7 +95,7 @@ Status grow(Workspace::Impl& impl, const ScratchSizes& wanted, size_t partials) 
     }
     if (impl.partial_floats < partials) {
       // Not zeroed, so that only what a plan really needs becomes resident.
-      auto block = allocate(partials * sizeof(float));
+      auto block = allocate_aligned(partials * sizeof(float));
       if (block == nullptr) throw std::bad_alloc();
       impl.partials = std::move(block);
       impl.partial_floats = partials;
@@ -122,8 +116,6 @@ void clear(State state, int rows, int dv) {
   std::fill_n(state.o, static_cast<size_t>(rows) * static_cast<size_t>(kernels::row_floats(dv)),
               0.0f);
 }
-
-void FreeDeleter::operator()(void* p) const { ::operator delete (p, std::align_val_t{64}); }
 
 size_t ScratchSizes::bytes() const {
   Scratch unused;

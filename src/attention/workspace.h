@@ -13,6 +13,7 @@
 #include <memory>
 #include <vector>
 
+#include "base/aligned.h"
 #include "cpu/team.h"
 #include "heed/attention.h"
 #include "kernels/kernels.h"
@@ -33,12 +34,6 @@ constexpr size_t state_floats(int dv) {
 
 // The state of rows that saw nothing.
 void clear(State state, int rows, int dv);
-
-struct FreeDeleter {
-  void operator()(void* p) const;
-};
-
-using Block = std::unique_ptr<uint8_t[], FreeDeleter>;
 
 // Scratch of one thread, cut from one block.
 struct Scratch {
@@ -80,8 +75,8 @@ struct Workspace::Impl {
   UnitKind units = UnitKind::kAuto;
   ScratchSizes sizes;
   size_t partial_floats = 0;
-  std::vector<Block> blocks;  // [threads]
-  Block partials;
+  std::vector<AlignedMemory> blocks;  // [threads]
+  AlignedMemory partials;
   std::vector<Scratch> scratch;  // [threads]
   alignas(64) std::atomic<int> next{0};
   alignas(64) std::atomic<int> left{0};

@@ -142,8 +142,7 @@ Result<PackedWeight> PackedWeight::create(WeightType type, int64_t outputs, int6
   // Whole huge pages where the weight fills some: decode reads it from end to end.
   constexpr size_t kHuge = size_t{2} << 20;
   const size_t align = bytes >= 4 * kHuge ? kHuge : 64;
-  weight.data_.reset(
-      static_cast<uint8_t*>(std::aligned_alloc(align, (bytes + align - 1) / align * align)));
+  weight.data_ = allocate_aligned(bytes, align);
   if (!weight.data_) {
     return error(Code::kResourceExhausted, "no memory for the ", bytes, " bytes of a ", outputs,
                  " x ", inputs, " weight");

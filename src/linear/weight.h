@@ -2,9 +2,8 @@
 #pragma once
 
 #include <cstdint>
-#include <cstdlib>
-#include <memory>
 
+#include "base/aligned.h"
 #include "heed/status.h"
 #include "kernels/linear/linear.h"
 
@@ -45,15 +44,11 @@ class PackedWeight {
   int outputs_of(int64_t g) const;
 
  private:
-  struct Free {
-    void operator()(uint8_t* p) const { std::free(p); }
-  };
-
   WeightType type_ = WeightType::kQ4_0;
   int64_t outputs_ = 0;
   int64_t inputs_ = 0;
   int64_t group_bytes_ = 0;
-  std::unique_ptr<uint8_t, Free> data_;
+  AlignedMemory data_;
 };
 
 }  // namespace heed

@@ -69,7 +69,7 @@ class GgufFile {
   const std::string& path() const { return path_; }
   uint64_t size() const { return bytes_.size(); }
   uint64_t data_offset() const { return data_offset_; }
-  uint32_t version() const { return version_; }
+  // Else every byte of it is in memory of its own.
   bool mapped() const { return file_ && file_->mapped(); }
   void prefetch() const {
     if (file_) file_->prefetch();

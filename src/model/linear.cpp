@@ -2,8 +2,6 @@
 
 #include <ggml.h>
 
-#include <cstdlib>
-
 #include "base/text.h"
 #include "model/weights.h"
 
@@ -42,8 +40,7 @@ Status LinearWorkspace::reserve(int64_t inputs) {
   const int64_t stride = padded_scratch(inputs);
   if (stride <= stride_) return Status::ok();
   const auto bytes = static_cast<size_t>(stride) * static_cast<size_t>(threads_);
-  std::unique_ptr<uint8_t, Free> scratch(
-      static_cast<uint8_t*>(std::aligned_alloc(kAlignment, bytes)));
+  AlignedMemory scratch = allocate_aligned(bytes, kAlignment);
   if (!scratch) {
     return error(Code::kResourceExhausted, "no memory for ", bytes, " bytes of products");
   }

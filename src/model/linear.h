@@ -4,9 +4,9 @@
 
 #include <cstdint>
 #include <deque>
-#include <memory>
 #include <vector>
 
+#include "base/aligned.h"
 #include "heed/cpu.h"
 #include "heed/status.h"
 #include "linear/product.h"
@@ -32,13 +32,10 @@ class LinearWorkspace {
   ProductCounter& counter() { return counter_; }
 
  private:
-  struct Free {
-    void operator()(uint8_t* p) const { std::free(p); }
-  };
   Isa isa_;
   int threads_;
   int64_t stride_ = 0;
-  std::unique_ptr<uint8_t, Free> scratch_;
+  AlignedMemory scratch_;
   ProductCounter counter_;
 };
 
@@ -53,7 +50,6 @@ using LinearOps = std::deque<LinearOp>;  // elements stay where they are
 class LinearInput {
  public:
   explicit LinearInput(ggml_tensor* x) : x_(x) {}
-  ggml_tensor* rows() const { return x_; }
 
  private:
   friend class LinearBuilder;

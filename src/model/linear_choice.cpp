@@ -2,6 +2,9 @@
 
 #include <ggml-cpu.h>
 
+#include "base/text.h"
+#include "heed/engine.h"
+
 namespace heed {
 namespace {
 

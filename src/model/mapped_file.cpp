@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdlib>
 #include <cstring>
 
 #include "base/text.h"
@@ -65,21 +64,17 @@ Result<std::unique_ptr<MappedFile>> MappedFile::open(const std::string& path, Fi
       return file;
     }
   }
-  const size_t rounded = (file->size_ + kAlignment - 1) / kAlignment * kAlignment;
-  file->data_ = static_cast<uint8_t*>(std::aligned_alloc(kAlignment, rounded));
-  if (file->data_ == nullptr) {
+  file->copy_ = allocate_aligned(file->size_, kAlignment);
+  if (file->copy_ == nullptr) {
     return error(Code::kResourceExhausted, path, ": no memory for its ", file->size_, " bytes");
   }
+  file->data_ = file->copy_.get();
   HEED_TRY(read_all(file->fd_, file->data_, file->size_, path));
   return file;
 }
 
 MappedFile::~MappedFile() {
-  if (mapped_) {
-    ::munmap(data_, size_);
-  } else {
-    std::free(data_);
-  }
+  if (mapped_) ::munmap(data_, size_);
   if (fd_ >= 0) ::close(fd_);
 }
 

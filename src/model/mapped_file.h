@@ -7,6 +7,7 @@
 #include <span>
 #include <string>
 
+#include "base/aligned.h"
 #include "heed/status.h"
 
 namespace heed {
@@ -45,6 +46,7 @@ class MappedFile {
   int fd_ = -1;
   bool mapped_ = false;
   uint8_t* data_ = nullptr;
+  AlignedMemory copy_;  // what data_ points to when nothing is mapped
   size_t size_ = 0;
   int64_t modified_ns_ = 0;
 };

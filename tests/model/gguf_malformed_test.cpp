@@ -4,37 +4,16 @@
 
 #include <functional>
 
-#include "model/gguf_file.h"
-#include "model/hyperparameters.h"
+#include "gguf_readers.h"
 #include "tiny_gguf.h"
 
 namespace heed {
 namespace {
 
+using test::read_bytes;
+using test::read_everywhere;
 using tiny::File;
 using tiny::Writer;
-
-Status accept(Result<std::unique_ptr<GgufFile>> file) {
-  HEED_TRY(file.status());
-  return Hyperparameters::read(**file).status();
-}
-
-Status read_bytes(const std::vector<uint8_t>& bytes) {
-  return accept(GgufFile::from_bytes(bytes, "memory"));
-}
-
-// The verdict, after checking that all readers agree and that errors speak.
-Status read_everywhere(const std::vector<uint8_t>& bytes) {
-  const Status memory = read_bytes(bytes);
-  EXPECT_EQ(memory.is_ok(), memory.message().empty());
-  if (bytes.empty()) return memory;
-  const tiny::TemporaryFile file(bytes);
-  for (const FileAccess access : {FileAccess::kMap, FileAccess::kRead}) {
-    const Status other = accept(GgufFile::open(file.path(), access));
-    EXPECT_EQ(other.code(), memory.code()) << other.message() << " / " << memory.message();
-  }
-  return memory;
-}
 
 void set_field(Writer& w, const std::string& name, uint64_t value, int occurrence = 0) {
   for (const tiny::Field& field : w.fields) {

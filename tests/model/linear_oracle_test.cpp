@@ -13,7 +13,7 @@
 #include "base/random.h"
 #include "isa_list.h"
 #include "linear/product.h"
-#include "model/weights.h"
+#include "model/linear_choice.h"
 
 namespace heed {
 namespace {

@@ -27,8 +27,10 @@ namespace heed::test {
           : std::aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
   if (memory != nullptr) {
     heap_blocks.fetch_add(1, std::memory_order_relaxed);
-    heap_bytes.fetch_add(static_cast<int64_t>(malloc_usable_size(memory)),
-                         std::memory_order_relaxed);
+    const auto more = static_cast<int64_t>(malloc_usable_size(memory));
+    const int64_t now = heap_bytes.fetch_add(more, std::memory_order_relaxed) + more;
+    for (int64_t peak = heap_peak; peak < now && !heap_peak.compare_exchange_weak(peak, now);) {
+    }
   }
   return memory;
 }

@@ -9,7 +9,18 @@ namespace heed::test {
 inline std::atomic<int64_t> allocations{0};  // made so far, by all threads
 inline std::atomic<int64_t> heap_blocks{0};  // in use now
 inline std::atomic<int64_t> heap_bytes{0};   // their usable sizes: at least what was asked for
+inline std::atomic<int64_t> heap_peak{0};    // the most of them since it was set
 inline std::atomic<int64_t> allocations_left{-1};  // until one fails; -1: none does
 inline std::atomic<bool> shortage_lasts{false};    // then all later ones fail too
+
+// The most that a piece of work held at a time. One at a time.
+class PeakMeter {
+ public:
+  PeakMeter() : start_(heap_bytes) { heap_peak = start_; }
+  int64_t bytes() const { return heap_peak - start_; }
+
+ private:
+  int64_t start_;
+};
 
 }  // namespace heed::test
