@@ -55,6 +55,8 @@ struct ModelOptions {
   bool map =
       true;  // false: the file is read into memory, so that later changes of it do not matter
   std::function<void(double fraction)> progress;  // while loading
+  // Seen between slices of some MiB; only llama.cpp's part of reading the vocabulary, up to 0.2 s
+  // for 262,144 tokens, is waited for.
   const CancelToken* cancel = nullptr;
 };
 
@@ -168,13 +170,16 @@ class Sampler {
 // --- engine --------------------------------------------------------------------------------------
 
 struct EngineOptions {
+  static constexpr int kMaxChunk = 8192;
+  static constexpr int kMaxSequences = 1024;
+
   // Page formats; absent: the model's own, ModelInfo::default_k and default_v. `options()` of an
   // engine always has them.
   std::optional<Format> k, v;
-  int chunk = 512;              // prompt tokens a step
+  int chunk = 512;              // prompt tokens a step, up to kMaxChunk
   int64_t context = 0;          // positions a sequence may reach; 0: the trained context
   bool beyond_context = false;  // let sequences run past the trained context (speed tests only)
-  int max_sequences = 64;       // decoded together
+  int max_sequences = 64;       // decoded together, up to kMaxSequences
   uint64_t max_kv_bytes = 0;    // 0: no limit
 };
 

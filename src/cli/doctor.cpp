@@ -155,10 +155,6 @@ void find_memory(const Checkup& c, std::vector<std::string>& out) {
   }
 }
 
-nlohmann::ordered_json known(const std::optional<uint64_t>& bytes) {
-  return bytes ? nlohmann::ordered_json(*bytes) : nlohmann::ordered_json();
-}
-
 std::string known_text(const std::optional<uint64_t>& bytes) {
   return bytes ? bytes_text(*bytes) : "an unknown amount";
 }

@@ -55,10 +55,11 @@ Result<Needs> needs_of(const std::string& path, const RunOptions& options, int64
   return needs;
 }
 
-// By halving the interval; the context bounds it from above.
+// By halving the interval; the context bounds it from above. 0: not even one token fits.
 Result<int64_t> longest_prompt(const std::string& path, const RunOptions& options) {
   int64_t fits = 0, too_long = options.engine.context - answer_tokens(options) + 1;
-  while (too_long - fits > 64) {  // a page: nothing smaller changes the sum
+  // Within a page nothing changes but a few rows of the graph; short prompts are told to the token.
+  while (too_long - fits > (fits < kPageTokens ? 1 : kPageTokens)) {
     const int64_t middle = fits + (too_long - fits) / 2;
     HEED_ASSIGN(const Needs needs, needs_of(path, options, middle));
     (needs.fit() ? fits : too_long) = middle;
@@ -74,7 +75,7 @@ std::string way_out(int64_t longest, const RunOptions& options) {
     return cat("the longest prompt that fits has ", longest, " tokens", answer, "; shorten it",
                without, ", or free memory");
   }
-  return cat("not even an empty prompt fits; take a smaller model",
+  return cat("not even a prompt of one token fits; take a smaller model",
              options.predict > 0 ? ", a smaller -n" : "", without, ", or free memory");
 }
 

@@ -44,7 +44,7 @@ void bind_engine(CLI::App& app, RunOptions& o) {
       ->check(CLI::Range(1, 1 << 20))
       ->capture_default_str();
   add(app, "--ubatch-size", o.ubatch, "Prompt tokens a step (-ub)")
-      ->check(CLI::Range(1, 8192))
+      ->check(CLI::Range(1, EngineOptions::kMaxChunk))
       ->capture_default_str();
   add(app, "-t,--threads", o.threads, "Threads; 0: the cores this process may use")
       ->check(CLI::Range(0, 1024))

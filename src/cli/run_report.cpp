@@ -5,6 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "cli/terminal.h"
 #include "heed/cpu.h"
 
 namespace heed::cli {
@@ -27,10 +28,6 @@ std::string verdict(const std::optional<bool>& correct) {
 }
 
 // null where the system does not tell.
-nlohmann::ordered_json known(const std::optional<uint64_t>& bytes) {
-  return bytes ? nlohmann::ordered_json(*bytes) : nlohmann::ordered_json();
-}
-
 nlohmann::ordered_json run_json(const EngineRun& r) {
   nlohmann::ordered_json out = {{"engine", r.engine},
                                 {"config", r.config},

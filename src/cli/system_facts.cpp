@@ -13,6 +13,7 @@
 
 #include "base/text.h"
 #include "session/available_memory.h"
+#include "session/control_groups.h"
 
 namespace heed::cli {
 namespace {
@@ -31,33 +32,6 @@ uint64_t number(const std::string& text) {
   return value;
 }
 
-// Folders of this process in a controller's hierarchy, innermost first. Version 1 has a mount per
-// controller, version 2 one for all; inside a container the inner path may not be visible, and then
-// the mount point itself is the limit's place.
-std::vector<std::string> group_folders(const std::string& controller) {
-  std::ifstream in("/proc/self/cgroup");
-  const std::string wanted = cat(",", controller, ",");
-  std::vector<std::string> folders;
-  for (std::string line; std::getline(in, line);) {
-    const size_t a = line.find(':'), b = line.find(':', a + 1);
-    if (a == std::string::npos || b == std::string::npos) continue;
-    std::string names(1, ',');
-    names.append(line, a + 1, b - a - 1).push_back(',');
-    std::string root;
-    if (names == ",,") root = "/sys/fs/cgroup";
-    if (names.find(wanted) != std::string::npos) {
-      root = cat("/sys/fs/cgroup/", line.substr(a + 1, b - a - 1));
-    }
-    if (root.empty()) continue;
-    for (std::string path = line.substr(b + 1); path.size() > 1;
-         path = path.substr(0, path.rfind('/'))) {
-      folders.push_back(root + path);
-    }
-    folders.push_back(root);
-  }
-  return folders;
-}
-
 double read_cpu_quota() {
   double least = 0;
   auto take = [&least](double quota, double period) {
@@ -65,7 +39,7 @@ double read_cpu_quota() {
     const double cores = quota / period;
     least = least == 0 ? cores : std::min(least, cores);
   };
-  for (const std::string& folder : group_folders("cpu")) {
+  for (const auto& [folder, version] : group_folders("cpu")) {
     std::istringstream two(first_line(folder + "/cpu.max"));  // version 2: "max 100000"
     std::string quota;
     double period = 0;

@@ -69,6 +69,10 @@ int usage_error(std::string_view verb, std::string_view message) {
   return kUsage;
 }
 
+nlohmann::ordered_json known(const std::optional<uint64_t>& bytes) {
+  return bytes ? nlohmann::ordered_json(*bytes) : nlohmann::ordered_json();
+}
+
 void print_json(const nlohmann::ordered_json& value) {
   const std::string text =
       value.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -29,6 +30,9 @@ int usage_error(std::string_view verb, std::string_view message);
 
 // One JSON value and a newline on stdout; strings that are not UTF-8 are repaired.
 void print_json(const nlohmann::ordered_json& value);
+
+// A number, or null where the system does not tell it.
+nlohmann::ordered_json known(const std::optional<uint64_t>& bytes);
 
 // "2.1 s", "4m10s".
 std::string seconds_text(double seconds);

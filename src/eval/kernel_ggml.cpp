@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "eval/kernel_shape.h"
 #include "model/library_log.h"
+#include "model/threads.h"
 
 namespace heed::eval {
 namespace {
@@ -122,6 +123,7 @@ void GgmlContender::attend(const Cache& cache, ggml_tensor* q, ggml_tensor* mask
 Status GgmlContender::allocate(int threads) {
   backend_ = ggml_backend_cpu_init();
   if (backend_ == nullptr) return error(Code::kInternal, "ggml has no CPU backend");
+  HEED_TRY(check_threads_available(threads - 1));
   ggml_threadpool_params pool = ggml_threadpool_params_default(threads);
   pool_ = ggml_threadpool_new(&pool);
   if (pool_ == nullptr) return error(Code::kResourceExhausted, "no threads for ggml: ", threads);

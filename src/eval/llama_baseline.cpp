@@ -12,6 +12,7 @@
 #include "base/text.h"
 #include "eval/llama_params.h"
 #include "model/library_log.h"
+#include "model/threads.h"
 
 namespace heed::eval {
 namespace {
@@ -152,6 +153,7 @@ Status check_llama_options(const LlamaOptions& options) {
 Result<std::unique_ptr<LlamaBaseline>> LlamaBaseline::create(std::shared_ptr<LlamaModel> model,
                                                              const LlamaOptions& options) {
   HEED_TRY(check_llama_options(options));
+  HEED_TRY(check_threads_available(options.threads - 1));
   auto impl = std::make_unique<Impl>();
   impl->model = std::move(model);
   impl->options = within_context(options);

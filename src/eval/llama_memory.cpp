@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "eval/llama_params.h"
 #include "model/library_log.h"
+#include "model/tokenizer.h"
 
 // llama.cpp declares these in src/llama-ext.h, which it does not install; the version is pinned
 // (cmake/deps), and LlamaMemory.covers_what_llama_then_takes notices another layout.
@@ -22,8 +23,6 @@ std::map<ggml_backend_buffer_type_t, llama_memory_breakdown_data> llama_get_memo
 
 namespace heed::eval {
 namespace {
-
-constexpr uint64_t kVocabularyBytesPerToken = 200;  // as heed's own copy (session/memory_plan.cpp)
 
 struct FreeModel {
   void operator()(llama_model* model) const { llama_model_free(model); }

@@ -38,8 +38,10 @@ Result<std::unique_ptr<Model::Impl>> load_impl(const std::string& path, ModelOpt
   // The vocabulary takes as long as the weights and needs one thread; its file is checked by now.
   Result<LlamaModelPtr> vocab = Status(Code::kInternal, "the vocabulary was not loaded");
   // A thread that joins itself: the weights may fail by exception, and `vocab` must outlive it.
-  std::jthread vocabulary(
-      [&] { vocab = guarded("loading the vocabulary", [&] { return load_vocabulary(path); }); });
+  std::jthread vocabulary([&] {
+    vocab =
+        guarded("loading the vocabulary", [&] { return load_vocabulary(path, options.cancel); });
+  });
   auto weights = ModelWeights::load(*impl->file, *impl->hyper, options);
   vocabulary.join();
   if (!weights.is_ok()) return weights.status().with_context(path);

@@ -43,9 +43,15 @@ const llama_vocab* text_vocabulary(const llama_model* model) {
 
 void LlamaModelFree::operator()(llama_model* model) const { llama_model_free(model); }
 
-Result<LlamaModelPtr> load_vocabulary(const std::string& path) {
+Result<LlamaModelPtr> load_vocabulary(const std::string& path, const CancelToken* cancel) {
   route_library_logs();
   take_library_error();
+  const auto not_cancelled = [cancel] {
+    return cancel != nullptr && cancel->cancelled()
+               ? error(Code::kCancelled, "loading the vocabulary was cancelled")
+               : Status::ok();
+  };
+  HEED_TRY(not_cancelled());
   bool names_bos = false;
   {
     HEED_ASSIGN(const auto file, GgufFile::open(path));
@@ -53,6 +59,7 @@ Result<LlamaModelPtr> load_vocabulary(const std::string& path) {
     if (!checked.is_ok()) return checked.with_context(path);
     names_bos = file->find("tokenizer.ggml.bos_token_id") != nullptr;
   }
+  HEED_TRY(not_cancelled());
   LlamaModelPtr model;
   try {
     llama_model_params params = llama_model_default_params();

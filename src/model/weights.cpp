@@ -6,13 +6,13 @@
 #include <ggml.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
 #include <map>
 #include <optional>
 #include <thread>
 #include <unordered_map>
 
+#include "base/aligned.h"
 #include "base/text.h"
 #include "model/linear_choice.h"
 #include "model/tensor_rules.h"
@@ -20,19 +20,9 @@
 namespace heed {
 namespace {
 
-struct Release {
-  void operator()(void* p) const { std::free(p); }
-};
-using Memory = std::unique_ptr<float, Release>;
-
 // ggml's graph allocator leaves tensors alone that have data. Of models that are only measured
 // nothing is ever read.
 void* const kNoData = reinterpret_cast<void*>(uintptr_t{64});
-
-Memory allocate_floats(int64_t n) {
-  const size_t bytes = (static_cast<size_t>(n) * sizeof(float) + 63) / 64 * 64;
-  return Memory(static_cast<float*>(std::aligned_alloc(64, bytes)));
-}
 
 }  // namespace
 
@@ -40,7 +30,7 @@ struct ModelWeights::Storage {
   GgmlContext tensors;                // of everything but repacked weights
   std::vector<GgmlContext> repacked;  // one per buffer type
   std::vector<GgmlBuffer> buffers;
-  std::vector<Memory> memory;
+  std::vector<AlignedMemory> memory;
   std::unordered_map<const ggml_tensor*, PackedWeight> packed;
   uint64_t mapped = 0;
   uint64_t owned = 0;
@@ -132,6 +122,7 @@ class WeightLoader {
     if (source == nullptr) return Status::ok();
     weights_->rope_factors.resize(static_cast<size_t>(source->elements()));
     widen(*source, weights_->rope_factors.data(), 0, 1);
+    HEED_TRY(not_cancelled());
     for (const float factor : weights_->rope_factors) {
       if (!(factor > 0 && factor < 1e30f)) {
         return error(Code::kCorrupt, "tensor 'rope_freqs.weight' holds ", factor,
@@ -180,7 +171,7 @@ class WeightLoader {
     storage_->owned += static_cast<uint64_t>(source.elements()) * sizeof(float);
     tensor->data = kNoData;
     if (!with_data_) return tensor;
-    Memory memory = allocate_floats(source.elements());
+    AlignedMemory memory = allocate_aligned(static_cast<size_t>(source.elements()) * sizeof(float));
     if (!memory) {
       return error(Code::kResourceExhausted, "no memory for ", source.elements() * 4,
                    " bytes of tensor '", source.name, "' as fp32");
@@ -252,6 +243,7 @@ class WeightLoader {
       in_parts(item.source->bytes, [&](int64_t part, int64_t parts) {
         fill_groups(weight, *item.source, groups * part / parts, groups * (part + 1) / parts);
       });
+      HEED_TRY(not_cancelled());  // else nothing was left out
     }
     return Status::ok();
   }
@@ -262,7 +254,7 @@ class WeightLoader {
     const auto row_bytes = static_cast<int64_t>(ggml_row_size(source.type, source.ne[0]));
     const int64_t group_bytes = row_bytes * kernels::kGroupOutputs;
     const int64_t step = std::max<int64_t>(1, (int64_t{4} << 20) / group_bytes);
-    for (int64_t g = begin; g < end; g += step) {
+    for (int64_t g = begin; g < end && !cancelled(); g += step) {
       const int64_t stop = std::min(end, g + step);
       weight.fill(rows, g, stop);
       const int64_t last = std::min(stop * kernels::kGroupOutputs, weight.outputs());
@@ -290,15 +282,16 @@ class WeightLoader {
         widen(*item.source, static_cast<float*>(item.tensor->data), rows * part / parts,
               rows * (part + 1) / parts);
       });
+      HEED_TRY(not_cancelled());
     }
     return Status::ok();
   }
 
-  // Rows [begin, end) of a tensor to fp32.
+  // Rows [begin, end) of a tensor to fp32, fewer when the load is cancelled.
   void widen(const GgufTensor& source, float* out, int64_t begin, int64_t end) const {
     const uint8_t* data = file_.data(source);
     const size_t row_bytes = ggml_row_size(source.type, source.ne[0]);
-    for (int64_t row = begin; row < end; ++row) {
+    for (int64_t row = begin; row < end && !cancelled(); ++row) {
       const uint8_t* from = data + static_cast<size_t>(row) * row_bytes;
       float* to = out + row * source.ne[0];
       if (source.type == GGML_TYPE_F32) {
@@ -309,10 +302,13 @@ class WeightLoader {
     }
   }
 
+  bool cancelled() const { return options_.cancel != nullptr && options_.cancel->cancelled(); }
+  Status not_cancelled() const {
+    return cancelled() ? error(Code::kCancelled, "loading was cancelled") : Status::ok();
+  }
+
   Status checkpoint(const GgufTensor& next) {
-    if (options_.cancel != nullptr && options_.cancel->cancelled()) {
-      return error(Code::kCancelled, "loading was cancelled");
-    }
+    HEED_TRY(not_cancelled());
     HEED_TRY(file_.unchanged());
     done_ += next.bytes;
     if (options_.progress) {

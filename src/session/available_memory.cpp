@@ -32,32 +32,29 @@ uint64_t group_stat(const std::string& folder, const std::string& key) {
   return 0;
 }
 
-// What is left in one group; file pages that can be dropped count as free.
-std::optional<uint64_t> group_left(const std::string& folder, const char* limit_file,
-                                   const char* usage_file, const char* droppable) {
-  const auto limit = file_number(folder + limit_file);
-  const auto usage = file_number(folder + usage_file);
+struct GroupFiles {
+  int version;
+  const char* limit;
+  const char* usage;
+  const char* droppable;  // of memory.stat: file pages that count as free
+};
+// Beyond memory.high the kernel does not kill, it slows the process down until it seems to hang.
+constexpr GroupFiles kGroupFiles[] = {
+    {2, "/memory.max", "/memory.current", "inactive_file"},
+    {2, "/memory.high", "/memory.current", "inactive_file"},
+    {1, "/memory.limit_in_bytes", "/memory.usage_in_bytes", "total_inactive_file"}};
+
+// What is left in one group.
+std::optional<uint64_t> group_left(const std::string& folder, const GroupFiles& files) {
+  const auto limit = file_number(folder + files.limit);
+  const auto usage = file_number(folder + files.usage);
   if (!limit || !usage) return {};
-  const uint64_t used = *usage - std::min(*usage, group_stat(folder, droppable));
+  const uint64_t used = *usage - std::min(*usage, group_stat(folder, files.droppable));
   return *limit - std::min(*limit, used);
 }
 
-// This process's groups, innermost first, ending at the mount point (inside a container the inner
-// path may be invisible and the mount point is the limit's place).
-std::vector<std::string> group_folders(const std::string& controller, const std::string& root) {
-  std::ifstream in("/proc/self/cgroup");
-  std::vector<std::string> folders;
-  for (std::string line; std::getline(in, line);) {
-    const size_t a = line.find(':');
-    const size_t b = a == std::string::npos ? a : line.find(':', a + 1);
-    if (b == std::string::npos || line.substr(a + 1, b - a - 1) != controller) continue;
-    for (std::string path = line.substr(b + 1); path.size() > 1;
-         path = path.substr(0, path.rfind('/'))) {
-      folders.push_back(root + path);
-    }
-  }
-  folders.push_back(root);
-  return folders;
+std::optional<uint64_t> smaller(std::optional<uint64_t> a, std::optional<uint64_t> b) {
+  return a && b ? std::min(*a, *b) : a ? a : b;
 }
 
 std::atomic<const std::optional<uint64_t>*> pretended{nullptr};
@@ -81,32 +78,23 @@ std::optional<uint64_t> meminfo(const std::string& key) {
   return {};
 }
 
-std::optional<uint64_t> memory_limit() {
+std::optional<uint64_t> memory_limit(const GroupPaths& paths) {
   std::optional<uint64_t> least;
-  const auto take = [&least](std::optional<uint64_t> bytes) {
-    if (bytes && (!least || *bytes < *least)) least = bytes;
-  };
-  for (const std::string& folder : group_folders("", "/sys/fs/cgroup")) {
-    for (const char* file : {"/memory.max", "/memory.high"}) take(file_number(folder + file));
-  }
-  for (const std::string& folder : group_folders("memory", "/sys/fs/cgroup/memory")) {
-    take(file_number(folder + "/memory.limit_in_bytes"));
+  for (const auto& [folder, version] : group_folders("memory", paths)) {
+    for (const GroupFiles& files : kGroupFiles) {
+      if (files.version == version) least = smaller(least, file_number(folder + files.limit));
+    }
   }
   return least;
 }
 
-std::optional<uint64_t> available_memory() {
+std::optional<uint64_t> available_memory(const GroupPaths& paths) {
   if (const auto* bytes = pretended.load()) return *bytes;
   std::optional<uint64_t> left = meminfo("MemAvailable");
-  const auto take = [&left](std::optional<uint64_t> bytes) {
-    if (bytes) left = left ? std::min(*left, *bytes) : bytes;
-  };
-  for (const std::string& folder : group_folders("", "/sys/fs/cgroup")) {
-    take(group_left(folder, "/memory.max", "/memory.current", "inactive_file"));
-  }
-  for (const std::string& folder : group_folders("memory", "/sys/fs/cgroup/memory")) {
-    take(group_left(folder, "/memory.limit_in_bytes", "/memory.usage_in_bytes",
-                    "total_inactive_file"));
+  for (const auto& [folder, version] : group_folders("memory", paths)) {
+    for (const GroupFiles& files : kGroupFiles) {
+      if (files.version == version) left = smaller(left, group_left(folder, files));
+    }
   }
   return left;
 }

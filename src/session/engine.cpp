@@ -11,20 +11,28 @@
 #include "session/engine_impl.h"
 
 namespace heed {
+
+Status check_ranges(const EngineOptions& o) {
+  if (o.chunk < 1 || o.chunk > EngineOptions::kMaxChunk) {
+    return error(Code::kOutOfRange, "chunk is ", o.chunk, " tokens, must be 1 to ",
+                 EngineOptions::kMaxChunk);
+  }
+  if (o.max_sequences < 1 || o.max_sequences > EngineOptions::kMaxSequences) {
+    return error(Code::kOutOfRange, "max_sequences is ", o.max_sequences, ", must be 1 to ",
+                 EngineOptions::kMaxSequences);
+  }
+  if (o.context < 0 || o.context > limits::kContext) {
+    return error(Code::kOutOfRange, "the context is ", o.context,
+                 " positions, must be 0 (that of the model's training) to ", limits::kContext);
+  }
+  return Status::ok();
+}
+
 namespace {
 
 Status check_options(const Model& model, const EngineOptions& o) {
-  if (o.chunk < 1 || o.chunk > 8192) {
-    return error(Code::kOutOfRange, "chunk is ", o.chunk, " tokens, must be 1 to 8192");
-  }
-  if (o.max_sequences < 1 || o.max_sequences > 1024) {
-    return error(Code::kOutOfRange, "max_sequences is ", o.max_sequences, ", must be 1 to 1024");
-  }
+  HEED_TRY(check_ranges(o));
   const int64_t trained = model.info().trained_context;
-  if (o.context < 0 || o.context > limits::kContext) {
-    return error(Code::kOutOfRange, "the context is ", o.context, " positions, must be 0 (the ",
-                 trained, " of the model's training) to ", limits::kContext);
-  }
   if (o.context > trained && !o.beyond_context) {
     return error(Code::kOutOfRange, "the context is ", o.context, " positions, but the model was ",
                  "trained for ", trained, "; ask for at most that many");

@@ -19,6 +19,9 @@ struct ThreadpoolFree {
   void operator()(ggml_threadpool* pool) const { ggml_threadpool_free(pool); }
 };
 
+// Of the options that need no model to be judged.
+Status check_ranges(const EngineOptions& options);
+
 using Logits = std::shared_ptr<std::vector<float>>;  // [vocab]; shared by forks
 
 struct Engine::Impl {

@@ -12,11 +12,6 @@
 namespace heed {
 namespace {
 
-int64_t context_of(const Engine& engine) {
-  const int64_t asked = engine.options().context;
-  return asked > 0 ? asked : engine.model().info().trained_context;
-}
-
 // The decode loop behind a finished prefill.
 class Decoding {
  public:
@@ -75,7 +70,7 @@ class Decoding {
     } else if (options_.max_tokens >= 0 && made >= options_.max_tokens) {
       out_.stop = StopReason::kLength;
     } else if (!engine_.options().beyond_context &&
-               engine_.length(seq_) + 1 > context_of(engine_)) {
+               engine_.length(seq_) + 1 > engine_.options().context) {
       out_.stop = StopReason::kContext;
     } else {
       return false;
@@ -133,7 +128,7 @@ Result<Generation> generate_unguarded(Engine& engine, SeqId seq, std::span<const
     return Status(Code::kInvalidArgument, "the prompt is empty: there is no token to start from");
   }
   if (!engine.options().beyond_context) {
-    HEED_TRY(check_prompt_fits(count, engine.length(seq), context_of(engine),
+    HEED_TRY(check_prompt_fits(count, engine.length(seq), engine.options().context,
                                engine.model().info().trained_context));
   }
   SamplerOptions sampling = options.sampler;

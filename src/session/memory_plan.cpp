@@ -12,18 +12,17 @@
 #include "model/hyperparameters.h"
 #include "model/library_log.h"
 #include "model/threads.h"
+#include "model/tokenizer.h"
 #include "model/weights.h"
 #include "session/available_memory.h"
-#include "session/graph_cache.h"
+#include "session/engine_impl.h"
 #include "session/step_graph.h"
 
 namespace heed {
 namespace {
 
-// Code, vocabulary, sampler and templates: SmolLM2 (49K tokens) takes 19 MiB of vocabulary, Gemma 3
-// (262K) 44 MiB (measured), which is 200 bytes a token; the rest of the process about 24 MiB.
+// Code, sampler and templates; the vocabulary comes on top.
 constexpr uint64_t kFixedBytes = 24u << 20;
-constexpr uint64_t kVocabularyBytesPerToken = 200;
 // Arenas grow by 2 MiB, so the last one of a size class is empty on average by half.
 constexpr uint64_t kArenaSlack = 2u << 20;
 // A page costs its bytes and its header; a list its table entry.
@@ -102,7 +101,9 @@ Result<Costs> costs_of(const GgufFile& file, const Hyperparameters& hyper,
   HEED_ASSIGN(const Isa isa, choose_isa());
   HEED_ASSIGN(const auto weights, ModelWeights::shapes_only(file, hyper, model));
   Costs costs;
-  costs.weights = weights->mapped_bytes() + weights->owned_bytes();
+  // A file that is not mapped stays in memory, also what was packed or dequantised of it.
+  const bool mapped = model.map && file.mapped();
+  costs.weights = (mapped ? weights->mapped_bytes() : file.size()) + weights->owned_bytes();
   costs.fixed = kFixedBytes + kVocabularyBytesPerToken * static_cast<uint64_t>(hyper.vocab);
   costs.page_row = lists_of(hyper) * page_bytes(hyper, engine, isa);
   const int rows = static_cast<int>(std::clamp<int64_t>(run.prompt, 1, engine.chunk));
@@ -110,6 +111,8 @@ Result<Costs> costs_of(const GgufFile& file, const Hyperparameters& hyper,
   HEED_ASSIGN(const uint64_t scratch,
               workspace_bytes(hyper, rows, model.threads, isa, run.prompt + run.answer));
   costs.compute += LinearWorkspace::bytes_of(weights->most_inputs(), model.threads);
+  costs.compute +=
+      Step::bytes_of(hyper, model.threads, std::max(engine.chunk, engine.max_sequences));
   costs.compute += scratch + static_cast<uint64_t>(hyper.vocab) * sizeof(float) *
                                  static_cast<uint64_t>(engine.max_sequences);
   return costs;
@@ -121,17 +124,7 @@ Status check_plan(const EngineOptions& engine, const PlannedRun& run) {
     return error(Code::kOutOfRange, "a run of ", run.prompt, " and ", run.answer,
                  " tokens, each must be 0 to ", most);
   }
-  if (engine.chunk < 1 || engine.chunk > 8192) {
-    return error(Code::kOutOfRange, "chunk is ", engine.chunk, ", must be 1 to 8192");
-  }
-  if (engine.max_sequences < 1 || engine.max_sequences > 1024) {
-    return error(Code::kOutOfRange, "max_sequences is ", engine.max_sequences,
-                 ", must be 1 to 1024");
-  }
-  if (engine.context < 0 || engine.context > most) {
-    return error(Code::kOutOfRange, "the context is ", engine.context, ", must be 0 to ", most);
-  }
-  return Status::ok();
+  return check_ranges(engine);
 }
 
 }  // namespace

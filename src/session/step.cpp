@@ -71,6 +71,15 @@ Step::Step(const Hyperparameters& hyper, std::vector<RotaryTable> rotary, Store&
   positions_.reserve(static_cast<size_t>(max_rows));
 }
 
+uint64_t Step::bytes_of(const Hyperparameters& hyper, int threads, int max_rows) {
+  const auto row = static_cast<uint64_t>(largest_kv_row(hyper));
+  const uint64_t key_rows = static_cast<uint64_t>(max_rows) +
+                            static_cast<uint64_t>(threads) * static_cast<uint64_t>(kPrivateRows);
+  // cos and sin, a number each for every pair: as many as a head has sizes, at most.
+  const uint64_t angles = static_cast<uint64_t>(max_rows) * static_cast<uint64_t>(hyper.dk);
+  return sizeof(float) * (key_rows * row + angles * hyper.ropes.size());
+}
+
 Status Step::prepare(std::span<const SeqSpan> seqs) {
   nodes_done_ = 0;
   tiles_pending_ = false;

@@ -45,6 +45,8 @@ struct Step {
   // `rotary` by Hyperparameters::ropes.
   Step(const Hyperparameters& hyper, std::vector<RotaryTable> rotary, Store& store, Isa isa,
        int threads, int max_rows);
+  // What that takes whatever a step does; the workspace grows with what it attends to.
+  static uint64_t bytes_of(const Hyperparameters& hyper, int threads, int max_rows);
   Step(const Step&) = delete;
   Step& operator=(const Step&) = delete;
 

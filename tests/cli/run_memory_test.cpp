@@ -66,6 +66,27 @@ TEST(run_memory, the_longest_prompt_that_it_names_fits_and_leaves_room_for_the_a
   }
 }
 
+// A model so wide that each row of the graph is MiB: little memory is a short prompt, not none.
+TEST(run_memory, short_prompts_are_told_to_the_token) {
+  tiny::Spec spec = wide_spec();
+  spec.layers = 1;
+  spec.ff = 65536;
+  const tiny::TemporaryFile file(spec);
+  const RunOptions options = options_of(0);
+  const auto peak_of = [&](int64_t tokens) {
+    ModelOptions load;
+    load.threads = 1;
+    const auto plan = predict_memory(file.path(), load, options.engine, {.prompt = tokens});
+    EXPECT_TRUE(plan.is_ok()) << plan.message();
+    return plan.is_ok() ? plan->peak : 0;
+  };
+  ASSERT_GT(peak_of(21), peak_of(20));
+  const ScopedAvailableMemory some(peak_of(20));
+  const auto refused = plan_run(file.path(), text_of(2000), options);
+  ASSERT_EQ(refused.code(), Code::kResourceExhausted) << refused.message();
+  EXPECT_EQ(number_behind(refused.message(), "fits has "), 20) << refused.message();
+}
+
 TEST(run_memory, an_answer_takes_its_part_of_what_fits) {
   const tiny::TemporaryFile file(wide_spec());
   const ScopedAvailableMemory some(128 * kMiB);
@@ -107,7 +128,7 @@ TEST(run_memory, the_command_ends_with_code_1) {
         const ScopedAvailableMemory little(kMiB);
         std::exit(main_with({"run", file.path(), "-p", "hello", "-t", "1"}, "test"));
       },
-      testing::ExitedWithCode(1), "available are 1.0 MiB; not even an empty prompt fits");
+      testing::ExitedWithCode(1), "available are 1.0 MiB; not even a prompt of one token fits");
 }
 
 }  // namespace

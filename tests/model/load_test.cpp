@@ -124,6 +124,7 @@ TEST(Load, weights_that_are_not_numbers_neither_crash_nor_hide) {
 TEST(Load, a_cancelled_load_says_so) {
   tiny::Spec spec;
   spec.weight_type = tiny::kTensorF16;
+  spec.rope_factors = true;  // read and checked before the weights
   const tiny::TemporaryFile file(spec);
   CancelToken cancel;
   cancel.cancel();
@@ -132,6 +133,62 @@ TEST(Load, a_cancelled_load_says_so) {
   options.weights = Weights::kF32;
   options.cancel = &cancel;
   EXPECT_EQ(Model::load(file.path(), options).code(), Code::kCancelled);
+}
+
+// Feed-forward matrices of 1.1 MiB as Q4_0, from which size on threads share a tensor.
+tiny::Spec wide_spec() {
+  tiny::Spec spec;
+  spec.layers = 1;
+  spec.ff = 32768;
+  spec.weight_type = tiny::kTensorQ4_0;
+  return spec;
+}
+
+TEST(Load, weights_are_the_same_however_many_threads_fill_them) {
+  const tiny::TemporaryFile file(wide_spec());
+  for (const Weights weights : {Weights::kAsStored, Weights::kF32}) {
+    std::vector<float> expected;
+    for (const int threads : {1, 2, 3, 7}) {
+      ModelOptions options;
+      options.threads = threads;
+      options.weights = weights;
+      const auto filled = Model::load(file.path(), options);
+      ASSERT_TRUE(filled.is_ok()) << filled.message();
+      const auto engine = Engine::create(*filled, {});
+      ASSERT_TRUE(engine.is_ok()) << engine.message();
+      const std::vector<float> logits =
+          test::logits_of(**engine, test::prefilled(**engine, {1, 2, 3}));
+      if (threads == 1) expected = logits;
+      EXPECT_EQ(logits, expected) << threads << " threads";
+    }
+  }
+}
+
+// Cancelled while its first, second, ... tensor is filled, the last one included: the rest of a
+// tensor is not waited for.
+TEST(Load, a_load_cancelled_while_any_tensor_is_filled_says_so) {
+  const tiny::TemporaryFile file(wide_spec());
+  for (const Weights weights : {Weights::kAsStored, Weights::kF32}) {
+    for (const int threads : {1, 3}) {
+      int cancelled = 0;
+      for (;; ++cancelled) {
+        CancelToken cancel;
+        int calls = 0;
+        ModelOptions options;
+        options.threads = threads;
+        options.weights = weights;
+        options.cancel = &cancel;
+        options.progress = [&](double) {
+          if (calls++ == cancelled) cancel.cancel();
+        };
+        const auto model = Model::load(file.path(), options);
+        if (model.is_ok()) break;
+        ASSERT_EQ(model.code(), Code::kCancelled) << model.message();
+      }
+      // Seven matrices of the layer and the embeddings; the call that says 1.0 comes too late.
+      EXPECT_EQ(cancelled, 8);
+    }
+  }
 }
 
 TEST(Load, inspect_agrees_with_load) {

@@ -1,9 +1,10 @@
 // What a run would take: options out of range are refused, more tokens never take less.
 #include <gtest/gtest.h>
 
+#include <filesystem>
+
 #include "heed/engine.h"
 #include "memory_plan_suite.h"
-#include "session/available_memory.h"
 #include "tiny_gguf.h"
 
 namespace heed {
@@ -58,13 +59,33 @@ using test::RealMemoryPlan;
 INSTANTIATE_TEST_SUITE_P(Smallest, RealMemoryPlan, testing::Values("smollm2:135m"));
 #endif
 
-TEST(AvailableMemory, is_below_the_total_and_unknown_keys_are_nothing) {
-  const auto total = meminfo("MemTotal");
-  const auto available = available_memory();
-  ASSERT_TRUE(total && available);
-  EXPECT_GT(*available, 0u);
-  EXPECT_LE(*available, *total);
-  EXPECT_FALSE(meminfo("NoSuchKey"));
+TEST(MemoryPlan, a_file_that_is_read_and_not_mapped_counts_whole) {
+  tiny::Spec spec;
+  spec.weight_type = tiny::kTensorQ4_0;
+  const tiny::TemporaryFile file(spec);
+  ModelOptions read;
+  read.map = false;
+  const auto weights = [&](const ModelOptions& model) {
+    return predict_memory(file.path(), model, {}, {.prompt = 10})->weights;
+  };
+  // Packed weights are copies; the file they came from stays.
+  EXPECT_GE(weights(read), std::filesystem::file_size(file.path()));
+  EXPECT_GT(weights(read), weights({}));
+}
+
+TEST(MemoryPlan, rotated_keys_and_angles_of_a_chunk_are_in_the_plan) {
+  tiny::Spec spec;
+  spec.kv_heads = 4;
+  spec.dk = 64;
+  const tiny::TemporaryFile file(spec);
+  const auto compute = [&](int chunk) {
+    EngineOptions engine;
+    engine.chunk = chunk;
+    engine.max_sequences = 1;
+    return predict_memory(file.path(), {}, engine, {.prompt = 10})->compute;
+  };
+  // The graphs of both are those of 10 rows; a row of keys has 4 x 64 numbers.
+  EXPECT_GE(compute(8192), compute(512) + (8192 - 512) * 4 * 64 * sizeof(float));
 }
 
 }  // namespace
