@@ -3,16 +3,17 @@
 // values.
 #include <gtest/gtest.h>
 
-#include <cmath>
 #include <functional>
 
-#include "eval/llama_baseline.h"
-#include "heed/engine.h"
-#include "session_fixture.h"
+#include "oracle_rows.h"
 #include "tiny_gguf.h"
 
 namespace heed {
 namespace {
+
+using test::heed_rows;
+using test::llama_rows;
+using test::worst_row;
 
 struct Variant {
   const char* name;
@@ -153,66 +154,6 @@ const Variant kVariants[] = {
        s.dk = 64;
      })},
 };
-
-// Relative L2 distance of the worst row.
-double worst_row(const std::vector<std::vector<float>>& a,
-                 const std::vector<std::vector<float>>& b) {
-  EXPECT_EQ(a.size(), b.size());
-  double worst = 0;
-  for (size_t i = 0; i < a.size(); ++i) worst = std::max(worst, test::distance(a[i], b[i]));
-  return worst;
-}
-
-// Prompt of `prompt` tokens, then each further token on its own: logits behind every token.
-std::vector<std::vector<float>> llama_rows(const std::string& path, bool flash,
-                                           const std::vector<Token>& tokens, size_t prompt,
-                                           bool repack = false) {
-  eval::LlamaOptions options;
-  options.flash = flash;
-  options.f32_kv = true;
-  options.repack = repack;
-  options.threads = 1;  // pools of two engines on two cores would poll against each other
-  options.context = static_cast<int64_t>(tokens.size()) + 8;
-  auto llama = eval::LlamaBaseline::load(path, options);
-  EXPECT_TRUE(llama.is_ok()) << llama.message();
-  if (!llama.is_ok()) return {};
-  std::vector<std::vector<float>> rows;
-  const auto keep = [&](int64_t, View<const float, 2> logits) {
-    for (int64_t r = 0; r < logits.shape[0]; ++r) {
-      rows.emplace_back(&logits(r, 0), &logits(r, 0) + logits.shape[1]);
-    }
-  };
-  const Status status = (*llama)->prefill({tokens.data(), prompt}, keep);
-  EXPECT_TRUE(status.is_ok()) << status.message();
-  for (size_t i = prompt; i < tokens.size(); ++i) {
-    EXPECT_TRUE((*llama)->decode(tokens[i]).is_ok());
-    const auto logits = (*llama)->logits();
-    EXPECT_TRUE(logits.is_ok());
-    rows.emplace_back(logits->begin(), logits->end());
-  }
-  return rows;
-}
-
-std::vector<std::vector<float>> heed_rows(Engine& engine, const std::vector<Token>& tokens,
-                                          size_t prompt) {
-  std::vector<std::vector<float>> rows;
-  const auto seq = engine.create_sequence();
-  EXPECT_TRUE(seq.is_ok());
-  PrefillOptions options;
-  options.on_logits = [&](int64_t first, View<const float, 2> logits) {
-    EXPECT_EQ(first, static_cast<int64_t>(rows.size()));
-    for (int64_t r = 0; r < logits.shape[0]; ++r) {
-      rows.emplace_back(&logits(r, 0), &logits(r, 0) + logits.shape[1]);
-    }
-  };
-  const Status status = engine.prefill(*seq, {tokens.data(), prompt}, options);
-  EXPECT_TRUE(status.is_ok()) << status.message();
-  for (size_t i = prompt; i < tokens.size(); ++i) {
-    rows.push_back(test::step(engine, *seq, tokens[i]));
-  }
-  EXPECT_TRUE(engine.drop(*seq).is_ok());
-  return rows;
-}
 
 class Oracle : public testing::TestWithParam<Variant> {};
 

@@ -11,6 +11,8 @@
 #include <cstdlib>
 #include <functional>
 
+#include "eval/kernel_shape.h"
+#include "eval/llama_baseline.h"
 #include "session_fixture.h"
 #include "tiny_gguf.h"
 
@@ -56,6 +58,9 @@ ModelOptions one_thread() {
   return options;
 }
 
+// Q4_0: with nodes that quantise, and packed weights.
+constexpr tiny::TensorType kWeights[] = {tiny::kTensorF32, tiny::kTensorQ4_0};
+
 tiny::Spec text_spec() {
   tiny::Spec spec;
   spec.text_vocabulary = true;
@@ -64,23 +69,82 @@ tiny::Spec text_spec() {
 }
 
 TEST(Shortage, loading_survives_every_failing_allocation) {
-  const tiny::TemporaryFile file(text_spec());
+  for (const tiny::TensorType weights : kWeights) {
+    tiny::Spec spec = text_spec();
+    spec.weight_type = weights;
+    const tiny::TemporaryFile file(spec);
+    ModelOptions options;
+    options.threads = 1;
+    int refused = 0;
+    const int failures = with_each_allocation_failing([&] {
+      const auto model = Model::load(file.path(), options);
+      refused += model.is_ok() ? 0 : 1;
+    });
+    EXPECT_GT(failures, 100);
+    EXPECT_GT(refused, 50);  // llama.cpp's log lines may do without theirs
+    EXPECT_TRUE(Model::load(file.path(), options).is_ok());
+  }
+}
+
+// One tensor large enough that all threads share its packing, and none of a vocabulary.
+tiny::Spec wide_spec() {
+  tiny::Spec spec;
+  spec.layers = 1;
+  spec.ff = 32768;  // 64 x 32768 inputs of Q4_0 are 1.1 MiB
+  spec.weight_type = tiny::kTensorQ4_0;
+  return spec;
+}
+
+TEST(Shortage, packing_by_threads_survives_every_failing_allocation) {
+  const tiny::TemporaryFile file(wide_spec());
   ModelOptions options;
-  options.threads = 1;
+  options.threads = 3;
+  options.map = false;  // the copy of the file is an allocation too
   int refused = 0;
   const int failures = with_each_allocation_failing([&] {
     const auto model = Model::load(file.path(), options);
     refused += model.is_ok() ? 0 : 1;
+    // Of shortages inside its own reader llama.cpp keeps no more than a text.
+    if (!model.is_ok() && model.message().find("tokenizer: ") == std::string::npos) {
+      EXPECT_EQ(model.code(), Code::kResourceExhausted) << model.message();
+    }
   });
-  EXPECT_GT(failures, 100);
-  EXPECT_GT(refused, 50);  // llama.cpp's log lines may do without theirs
-  EXPECT_TRUE(Model::load(file.path(), options).is_ok());
+  EXPECT_GT(failures, 50);
+  EXPECT_GT(refused, 50);
+  const auto model = Model::load(file.path(), options);
+  ASSERT_TRUE(model.is_ok()) << model.message();
+  EXPECT_EQ((*model)->info().linear, "heed");
+}
+
+// The copy of a file, packed and dequantised weights and the products' scratch are among the
+// allocations that the loops of this file fail: most of their bytes are.
+TEST(Shortage, the_counted_heap_holds_the_weights) {
+  const tiny::TemporaryFile file(wide_spec());
+  ModelOptions options = one_thread();
+  const auto grown = [&] {
+    const int64_t before = test::heap_bytes;
+    const auto model = Model::load(file.path(), options);
+    EXPECT_TRUE(model.is_ok()) << model.message();
+    return test::heap_bytes - before;
+  };
+  constexpr int64_t kMatrices = int64_t{3} * 64 * 32768;  // the feed-forward ones
+  const int64_t packed = grown();
+  EXPECT_GT(packed, kMatrices / 2);
+  options.map = false;
+  EXPECT_GT(grown(), packed + kMatrices / 2);
+  options.map = true;
+  options.weights = Weights::kF32;
+  EXPECT_GT(grown(), kMatrices * 4);
 }
 
 TEST(Shortage, planning_reading_and_making_survive_every_failing_allocation) {
   const tiny::TemporaryFile file(text_spec());
   const auto model = Model::load(file.path(), one_thread());
-  ASSERT_TRUE(model.is_ok());
+  tiny::Spec packed_spec;
+  packed_spec.weight_type = tiny::kTensorQ4_0;
+  const tiny::TemporaryFile packed_file(packed_spec);
+  const auto packed = Model::load(packed_file.path(), one_thread());
+  ASSERT_TRUE(model.is_ok() && packed.is_ok());
   SamplerOptions sampling;
   sampling.dry_multiplier = 1;
   const std::vector<float> logits(280, 1.0f);
@@ -89,6 +153,7 @@ TEST(Shortage, planning_reading_and_making_survive_every_failing_allocation) {
       {"plan",
        [&] { return predict_memory(file.path(), one_thread(), {}, {.prompt = 100}).status(); }},
       {"engine", [&] { return Engine::create(*model, {}).status(); }},
+      {"engine with packed weights", [&] { return Engine::create(*packed, {}).status(); }},
       {"tokenize", [&] { return (*model)->tokenize("some words", true, true).status(); }},
       {"piece", [&] { return (*model)->piece(270).status(); }},
 #ifndef __SANITIZE_ADDRESS__  // llama.cpp leaves the inside of a stage behind whose shell failed
@@ -114,8 +179,10 @@ TEST(Shortage, planning_reading_and_making_survive_every_failing_allocation) {
   }
 }
 
-TEST(Shortage, steps_survive_every_failing_allocation_and_move_nothing) {
-  const tiny::TemporaryFile file(tiny::Spec{});
+void expect_steps_survive(tiny::TensorType weights) {
+  tiny::Spec spec;
+  spec.weight_type = weights;
+  const tiny::TemporaryFile file(spec);
   const auto reference = test::make_engine(file.path(), {}, 1);
   const std::vector<Token> prompt = test::random_tokens(70, 80, 1);
   const std::vector<Token> more = test::random_tokens(90, 80, 2);
@@ -151,6 +218,10 @@ TEST(Shortage, steps_survive_every_failing_allocation_and_move_nothing) {
             3);
   EXPECT_GT(attempt([&](Engine& e, SeqId seq) { return e.fork(seq).status(); }), 3);
   EXPECT_GT(refused, 15);
+}
+
+TEST(Shortage, steps_survive_every_failing_allocation_and_move_nothing) {
+  for (const tiny::TensorType weights : kWeights) expect_steps_survive(weights);
 }
 
 TEST(Shortage, generating_survives_every_failing_allocation) {
@@ -192,14 +263,12 @@ TEST(Shortage, a_callback_that_throws_is_an_error_of_the_call) {
 }
 
 #ifdef HEED_TEST_THREAD_SHORTAGE
-TEST(Shortage, loading_without_threads_is_an_error) {
-  tiny::Spec spec = text_spec();
-  spec.vocab = 9000;  // embeddings above the size from which threads share the widening
-  spec.weight_type = tiny::kTensorF16;
+// The vocabulary's thread and the three that share a large tensor with the caller.
+void expect_refusal_without_threads(const tiny::Spec& spec, Weights weights) {
   const tiny::TemporaryFile file(spec);
   ModelOptions options;
   options.threads = 4;
-  options.weights = Weights::kF32;
+  options.weights = weights;
   for (int64_t n = 0; n < 4; ++n) {
     threads_left = n;
     const auto model = Model::load(file.path(), options);
@@ -207,6 +276,42 @@ TEST(Shortage, loading_without_threads_is_an_error) {
     EXPECT_EQ(model.code(), Code::kResourceExhausted) << n << " " << model.message();
   }
   EXPECT_TRUE(Model::load(file.path(), options).is_ok());
+}
+
+TEST(Shortage, widening_and_packing_without_threads_are_errors) {
+  tiny::Spec spec = text_spec();
+  spec.vocab = 9000;  // embeddings above the size from which threads share the widening
+  spec.weight_type = tiny::kTensorF16;
+  expect_refusal_without_threads(spec, Weights::kF32);
+  expect_refusal_without_threads(wide_spec(), Weights::kAsStored);
+}
+
+// Otherwise ggml would end the process.
+TEST(Shortage, a_peer_without_threads_is_an_error_that_names_the_number) {
+  const tiny::TemporaryFile file(tiny::Spec{});
+  eval::LlamaOptions options;
+  options.threads = 4;
+  options.context = 64;
+  auto model = eval::LlamaModel::load(file.path(), {});
+  ASSERT_TRUE(model.is_ok()) << model.message();
+  eval::KernelShape shape;
+  shape.length = 64;
+  const eval::KernelInputs inputs = eval::make_inputs(shape);
+  const auto expect_refusal = [](const char* what, const std::function<Status()>& make) {
+    for (int64_t n = 0; n < 3; ++n) {
+      threads_left = n;
+      const Status status = make();
+      EXPECT_LT(threads_left.exchange(-1), 0) << what << ": no thread failed";
+      EXPECT_EQ(status.code(), Code::kResourceExhausted) << what << ": " << status.message();
+      const std::string way_out = "use at most " + std::to_string(n + 1) + " threads";
+      EXPECT_NE(status.message().find(way_out), std::string::npos) << status.message();
+    }
+    EXPECT_TRUE(make().is_ok()) << what;
+  };
+  expect_refusal("llama.cpp",
+                 [&] { return eval::LlamaBaseline::create(*model, options).status(); });
+  expect_refusal("ggml's kernels",
+                 [&] { return eval::make_ggml_contender(inputs, Format::kF32, 4, 0).status(); });
 }
 
 TEST(Shortage, an_engine_without_threads_is_an_error_that_names_the_number) {

@@ -14,9 +14,15 @@ namespace {
 
 using test::logits_of;
 
-tiny::Spec spec_of(const char* arch) {
+struct Variant {
+  const char* arch;
+  tiny::TensorType weights;  // Q4_0: with nodes that quantise, and packed weights
+};
+
+tiny::Spec spec_of(const Variant& variant) {
   tiny::Spec spec;
-  spec.arch = arch;
+  spec.arch = variant.arch;
+  spec.weight_type = variant.weights;
   spec.biases = spec.arch == "qwen2";
   spec.window = spec.arch == "gemma3" ? 16 : 0;
   spec.layers = 3;
@@ -25,7 +31,7 @@ tiny::Spec spec_of(const char* arch) {
 }
 
 // Three sequences in one engine and the logits that token 7 has behind each of them.
-class EachNode : public testing::TestWithParam<const char*> {
+class EachNode : public testing::TestWithParam<Variant> {
  protected:
   static constexpr int kLengths[3] = {70, 5, 130};
 
@@ -33,6 +39,9 @@ class EachNode : public testing::TestWithParam<const char*> {
     const tiny::TemporaryFile file(spec_of(GetParam()));
     engine_ = test::make_engine(file.path(), {});
     ASSERT_NE(engine_, nullptr);
+    if (GetParam().weights == tiny::kTensorQ4_0) {
+      ASSERT_EQ(engine_->model().info().linear, "heed");
+    }
     for (int i = 0; i < 3; ++i) {
       prompts_[i] = test::random_tokens(kLengths[i], 80, 1 + i);
       seqs_[i] = test::prefilled(*engine_, prompts_[i]);
@@ -98,7 +107,13 @@ TEST_P(EachNode, tokens_of_three_sequences_that_fail_behind_it_leave_all_unchang
   expect_untouched([&] { return engine_->decode(next); }, 30);
 }
 
-INSTANTIATE_TEST_SUITE_P(Transaction, EachNode, testing::Values("llama", "qwen2", "gemma3"));
+constexpr Variant kVariants[] = {{"llama", tiny::kTensorF32},  {"qwen2", tiny::kTensorF32},
+                                 {"gemma3", tiny::kTensorF32}, {"llama", tiny::kTensorQ4_0},
+                                 {"qwen2", tiny::kTensorQ4_0}, {"gemma3", tiny::kTensorQ4_0}};
+INSTANTIATE_TEST_SUITE_P(Transaction, EachNode, testing::ValuesIn(kVariants), [](const auto& info) {
+  const bool f32 = info.param.weights == tiny::kTensorF32;
+  return std::string(info.param.arch) + (f32 ? "_f32" : "_q4_0");
+});
 
 TEST(Transaction, a_failing_decode_of_several_sequences_moves_none) {
   const tiny::TemporaryFile file(tiny::Spec{});

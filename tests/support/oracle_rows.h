@@ -1,0 +1,75 @@
+// Logits behind every token, by heed and by llama.cpp in the same process.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "eval/llama_baseline.h"
+#include "heed/engine.h"
+#include "session_fixture.h"
+
+namespace heed::test {
+
+using Rows = std::vector<std::vector<float>>;
+
+// Relative L2 distance of the worst row.
+inline double worst_row(const Rows& a, const Rows& b) {
+  EXPECT_EQ(a.size(), b.size());
+  double worst = 0;
+  for (size_t i = 0; i < a.size(); ++i) worst = std::max(worst, distance(a[i], b[i]));
+  return worst;
+}
+
+// Prompt of `prompt` tokens, then each further token on its own: logits behind every token.
+inline Rows llama_rows(const std::string& path, bool flash, const std::vector<Token>& tokens,
+                       size_t prompt, bool repack = false) {
+  eval::LlamaOptions options;
+  options.flash = flash;
+  options.f32_kv = true;
+  options.repack = repack;
+  options.threads = 1;  // pools of two engines on two cores would poll against each other
+  options.context = static_cast<int64_t>(tokens.size()) + 8;
+  auto llama = eval::LlamaBaseline::load(path, options);
+  EXPECT_TRUE(llama.is_ok()) << llama.message();
+  if (!llama.is_ok()) return {};
+  Rows rows;
+  const auto keep = [&](int64_t, View<const float, 2> logits) {
+    for (int64_t r = 0; r < logits.shape[0]; ++r) {
+      rows.emplace_back(&logits(r, 0), &logits(r, 0) + logits.shape[1]);
+    }
+  };
+  const Status status = (*llama)->prefill({tokens.data(), prompt}, keep);
+  EXPECT_TRUE(status.is_ok()) << status.message();
+  for (size_t i = prompt; i < tokens.size(); ++i) {
+    EXPECT_TRUE((*llama)->decode(tokens[i]).is_ok());
+    const auto logits = (*llama)->logits();
+    EXPECT_TRUE(logits.is_ok());
+    rows.emplace_back(logits->begin(), logits->end());
+  }
+  return rows;
+}
+
+inline Rows heed_rows(Engine& engine, const std::vector<Token>& tokens, size_t prompt) {
+  Rows rows;
+  const auto seq = engine.create_sequence();
+  EXPECT_TRUE(seq.is_ok());
+  PrefillOptions options;
+  options.on_logits = [&](int64_t first, View<const float, 2> logits) {
+    EXPECT_EQ(first, static_cast<int64_t>(rows.size()));
+    for (int64_t r = 0; r < logits.shape[0]; ++r) {
+      rows.emplace_back(&logits(r, 0), &logits(r, 0) + logits.shape[1]);
+    }
+  };
+  const Status status = engine.prefill(*seq, {tokens.data(), prompt}, options);
+  EXPECT_TRUE(status.is_ok()) << status.message();
+  for (size_t i = prompt; i < tokens.size(); ++i) {
+    rows.push_back(step(engine, *seq, tokens[i]));
+  }
+  EXPECT_TRUE(engine.drop(*seq).is_ok());
+  return rows;
+}
+
+}  // namespace heed::test

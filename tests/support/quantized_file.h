@@ -1,0 +1,45 @@
+// Tiny models with matrices of any type that ggml quantises, and the same numbers as F32: the file
+// from which a reference without quantised products is made.
+#pragma once
+
+#include <ggml.h>
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <vector>
+
+#include "tiny_gguf.h"
+
+namespace heed::tiny {
+
+// Matrices of a file of F32 tensors become `type`; their rows must come in whole blocks.
+inline File quantized(File file, ggml_type type) {
+  for (Tensor& t : file.tensors) {
+    if (t.ne.size() != 2) continue;
+    const auto inputs = static_cast<int64_t>(t.ne[0]), rows = static_cast<int64_t>(t.ne[1]);
+    EXPECT_EQ(t.type, kTensorF32) << t.name;
+    EXPECT_EQ(inputs % ggml_blck_size(type), 0) << t.name;
+    std::vector<float> values(static_cast<size_t>(inputs * rows));
+    std::memcpy(values.data(), t.data.data(), t.data.size());
+    t.data.resize(ggml_row_size(type, inputs) * static_cast<size_t>(rows));
+    ggml_quantize_chunk(type, values.data(), t.data.data(), 0, rows, inputs, nullptr);
+    t.type = static_cast<uint32_t>(type);
+  }
+  return file;
+}
+
+// What the matrices of such a file decode to.
+inline File dequantized(File file) {
+  for (Tensor& t : file.tensors) {
+    if (t.type == kTensorF32) continue;
+    const auto n = static_cast<int64_t>(t.ne[0] * t.ne[1]);  // rows are whole blocks
+    std::vector<float> values(static_cast<size_t>(n));
+    ggml_get_type_traits(static_cast<ggml_type>(t.type))->to_float(t.data.data(), values.data(), n);
+    t.data.resize(values.size() * sizeof(float));
+    std::memcpy(t.data.data(), values.data(), t.data.size());
+    t.type = kTensorF32;
+  }
+  return file;
+}
+
+}  // namespace heed::tiny
