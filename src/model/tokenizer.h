@@ -24,8 +24,7 @@ using LlamaModelPtr = std::unique_ptr<llama_model, LlamaModelFree>;
 inline constexpr uint64_t kVocabularyBytesPerToken = 200;
 
 // The file behind a `vocab_only` llama_model, after check_vocabulary. Never null when ok. A cancel
-// is seen before each of the two: llama.cpp's own part (0.2 s of Gemma's 262K tokens) has no way to
-// stop.
+// is seen before each of the two: llama.cpp's own part has no way to stop.
 Result<LlamaModelPtr> load_vocabulary(const std::string& path, const CancelToken* cancel = nullptr);
 
 // What Model::tokenize and Model::apply_template do, for a vocabulary without weights.
