@@ -55,8 +55,7 @@ struct ModelOptions {
   bool map =
       true;  // false: the file is read into memory, so that later changes of it do not matter
   std::function<void(double fraction)> progress;  // while loading
-  // Seen between slices of some MiB; only llama.cpp's part of reading the vocabulary (less than half
-  // a second for 262,144 tokens) is waited for.
+  // Seen between slices of some MiB; llama.cpp's part of reading the vocabulary is waited for.
   const CancelToken* cancel = nullptr;
 };
 
