@@ -5,6 +5,10 @@
 #include <limits>
 #include <new>
 
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#endif
+
 #include "attention/segments.h"
 #include "attention/tiling.h"
 #include "attention/visible.h"
@@ -21,14 +25,28 @@ constexpr int kEnoughSmallItems = 16, kEnoughItems = 2;
 
 constexpr size_t align_64(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
+// Under AddressSanitizer a gap that faults lies behind every piece of scratch: to the sanitizer the
+// block is one allocation, so a kernel that leaves its piece would go unseen.
+#if defined(__SANITIZE_ADDRESS__)
+constexpr size_t kGap = 64;
+void poison(const void* gap, size_t bytes) { __asan_poison_memory_region(gap, bytes); }
+#else
+constexpr size_t kGap = 0;
+void poison(const void*, size_t) {}
+#endif
+
 // Hands out consecutive pieces of a block; with a null block it only adds up.
 class Cutter {
  public:
   explicit Cutter(uint8_t* block) : block_(block) {}
   template <class T>
   void cut(T*& out, size_t count) {
-    if (block_ != nullptr) out = reinterpret_cast<T*>(block_ + used_);
-    used_ += align_64(count * sizeof(T));
+    const size_t bytes = count * sizeof(T), cut = align_64(bytes) + kGap;
+    if (block_ != nullptr) {
+      out = reinterpret_cast<T*>(block_ + used_);
+      poison(block_ + used_ + bytes, cut - bytes);
+    }
+    used_ += cut;
   }
   size_t used() const { return used_; }
 
