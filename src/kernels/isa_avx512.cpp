@@ -5,6 +5,7 @@
 // clang-format off
 #include "kernels/simd/avx512.h"
 #include "kernels/approx.h"
+#include "kernels/floats.h"
 #include "kernels/operands.h"
 #include "kernels/pack.h"
 #include "kernels/rows.h"

@@ -5,6 +5,7 @@
 // clang-format off
 #include "kernels/simd/scalar.h"
 #include "kernels/approx.h"
+#include "kernels/floats.h"
 #include "kernels/operands.h"
 #include "kernels/pack.h"
 #include "kernels/rows.h"

@@ -51,6 +51,30 @@ void write_legacy(Legacy kind, uint8_t* block, const FileBlock& in) {
   std::memcpy(block + kind.fifth_at(), &bits, 4);
 }
 
+// --- MXFP4: the exponent e of 2^(e - 127), 16 bytes of nibbles ---------------------------------
+
+// 2^(e - 128) in bf16; the two smallest are denormal.
+uint16_t half_power(uint8_t e) { return static_cast<uint16_t>(e >= 2 ? (e - 1) << 7 : 0x20 << e); }
+uint8_t exponent_of(uint16_t bf16) {
+  if (bf16 >= 0x80) return static_cast<uint8_t>((bf16 >> 7) + 1);
+  return bf16 == 0x40 ? 1 : 0;
+}
+
+void read_mxfp4(const uint8_t* block, FileBlock& out) {
+  out.scale[0] = half_power(block[0]);
+  for (int i = 0; i < 16; ++i) {
+    out.codes[i] = block[1 + i] & 15;
+    out.codes[16 + i] = block[1 + i] >> 4;
+  }
+}
+
+void write_mxfp4(uint8_t* block, const FileBlock& in) {
+  block[0] = exponent_of(in.scale[0]);
+  for (int i = 0; i < 16; ++i) {
+    block[1 + i] = static_cast<uint8_t>((in.codes[i] & 15) | (in.codes[16 + i] & 15) << 4);
+  }
+}
+
 // --- K types: 256 inputs; codes of 64 inputs share 32 bytes, low nibbles first -----------------
 
 // Eight 6-bit scales and minima in 12 bytes: 0..3 in the low bits of bytes 0..3 and 4..7; 4..7 in
@@ -145,9 +169,13 @@ void read_file_block(WeightType type, const uint8_t* row, int64_t b, FileBlock& 
       out.scale[0] = load_u16(block);
       for (int i = 0; i < 32; ++i) out.codes[i] = block[2 + i] ^ 0x80;
       return;
+    case WeightType::kMxfp4: return read_mxfp4(block, out);
     case WeightType::kQ4K: return read_q45k(block, false, j, out);
     case WeightType::kQ5K: return read_q45k(block, true, j, out);
     case WeightType::kQ6K: return read_q6k(block, j, out);
+    case WeightType::kF32:
+    case WeightType::kF16:
+    case WeightType::kBf16: return;  // no codes (is_float)
   }
 }
 
@@ -164,9 +192,13 @@ void write_file_block(WeightType type, uint8_t* row, int64_t b, const FileBlock&
       store_u16(block, in.scale[0]);
       for (int i = 0; i < 32; ++i) block[2 + i] = in.codes[i] ^ 0x80;
       return;
+    case WeightType::kMxfp4: return write_mxfp4(block, in);
     case WeightType::kQ4K: return write_q45k(block, false, j, in);
     case WeightType::kQ5K: return write_q45k(block, true, j, in);
     case WeightType::kQ6K: return write_q6k(block, j, in);
+    case WeightType::kF32:
+    case WeightType::kF16:
+    case WeightType::kBf16: return;
   }
 }
 

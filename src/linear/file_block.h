@@ -1,5 +1,5 @@
 // The blocks of GGUF files as codes and scales, and back: 32 inputs of one output at a time.
-// Layouts: ggml's block_q4_0 … block_q6_K, little endian.
+// Layouts: ggml's block_q4_0 … block_q6_K and block_mxfp4, little endian.
 #pragma once
 
 #include <cstdint>
@@ -10,8 +10,8 @@ namespace heed {
 
 struct FileBlock {
   uint8_t codes[32];  // unsigned; Q8_0: code + 128
-  // Legacy types: f16 scale and min as stored. K types: the 6-bit (Q6_K: signed 8-bit) integers,
-  // two scales in Q6_K.
+  // Legacy types: f16 scale and min as stored; MXFP4: half its power of two in bf16. K types: the
+  // 6-bit (Q6_K: signed 8-bit) integers, two scales in Q6_K.
   uint16_t scale[2];
   uint16_t min;
 };

@@ -16,10 +16,15 @@ struct WeightLayout {
   int file_inputs;   // 32 or 256
   int record_bytes;  // of 32 inputs x 32 outputs, without the head
   int head_bytes;    // per 8 records
-  int code_bits;     // 4, 5, 6 or 8
+  int code_bits;     // 4, 5, 6 or 8; of floats 16 or 32
   int scale;         // in the record: f16[32], or bytes in the K types
   int min;
 };
+
+// The file holds floats and no scales.
+constexpr bool is_float(kernels::WeightType type) {
+  return kernels::input_form(type) != kernels::InputForm::kBytes;
+}
 
 const WeightLayout& weight_layout(kernels::WeightType type);
 

@@ -112,6 +112,19 @@ void get_scales(const WeightLayout& layout, const uint8_t* record, int o, FileBl
   }
 }
 
+// Floats of output `o`, 32 inputs, between the file's row and the record: single values are
+// [input][output], bf16 come as pairs of inputs, [pair][output][2].
+template <class Copy>
+void each_float(WeightType type, int o, int64_t b, const Copy& copy) {
+  const int bytes = weight_layout(type).code_bits / 8;
+  const int together = type == WeightType::kBf16 ? 2 : 1;
+  for (int i = 0; i < kBlockInputs; i += together) {
+    const int64_t in_row = (b * kBlockInputs + i) * bytes;
+    const int64_t in_record = (int64_t{i} * kGroupOutputs + o * together) * bytes;
+    copy(in_row, in_record, static_cast<size_t>(bytes * together));
+  }
+}
+
 }  // namespace
 
 int64_t file_block_inputs(WeightType type) { return weight_layout(type).file_inputs; }
@@ -167,6 +180,12 @@ void PackedWeight::fill(const void* rows, int64_t begin, int64_t end) {
       for (int o = 0; o < valid; ++o) {
         const uint8_t* row =
             static_cast<const uint8_t*>(rows) + (g * kGroupOutputs + o) * row_bytes;
+        if (is_float(type_)) {
+          each_float(type_, o, b, [&](int64_t in_row, int64_t in_record, size_t n) {
+            std::memcpy(record + in_record, row + in_row, n);
+          });
+          continue;
+        }
         FileBlock block;
         read_file_block(type_, row, b, block);
         put_codes(layout, record, o, block.codes);
@@ -187,10 +206,16 @@ void PackedWeight::unpack_row(int64_t output, void* row) const {
   std::memset(row, 0, static_cast<size_t>(file_row_bytes(type_, inputs_)));
   for (int64_t b = 0; b < blocks(); ++b) {
     const uint8_t* record = group(g) + record_at(layout, b);
+    auto* out = static_cast<uint8_t*>(row);
+    if (is_float(type_)) {
+      each_float(type_, o, b, [&](int64_t in_row, int64_t in_record, size_t n) {
+        std::memcpy(out + in_row, record + in_record, n);
+      });
+      continue;
+    }
     FileBlock block;
     get_codes(layout, record, o, block.codes);
     get_scales(layout, record, o, block);
-    auto* out = static_cast<uint8_t*>(row);
     write_file_block(type_, out, b, block);
     if (!has_super(layout) || b % kSuperBlocks != 0) continue;
     write_super_head(type_, out, b,

@@ -2,6 +2,9 @@
 
 #include <ggml.h>
 
+#include <algorithm>
+#include <utility>
+
 #include "base/text.h"
 #include "model/weights.h"
 
@@ -10,65 +13,239 @@ namespace {
 
 constexpr int64_t kAlignment = 64;
 
-int64_t padded_scratch(int64_t inputs) {
-  return (product_scratch_bytes(inputs) + kAlignment - 1) / kAlignment * kAlignment;
+int64_t aligned(int64_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
+
+const float* floats(const ggml_tensor* vector) {
+  return vector == nullptr ? nullptr : static_cast<const float*>(vector->data);
 }
 
-// Rows of x to 8 bits; every member does its share.
-void quantize_node(ggml_tensor* node, int member, int members, void* user) {
+int64_t row_stride(const ggml_tensor* t) { return static_cast<int64_t>(t->nb[1] / sizeof(float)); }
+
+Input input_of(const LinearOp& op, const ggml_tensor* x) {
+  Input input;
+  input.x = floats(x);
+  input.stride = row_stride(x);
+  input.rows = op.rows;
+  input.inputs = x->ne[0];
+  input.norm = op.norm;
+  input.eps = op.eps;
+  return input;
+}
+
+// Rows of x in the form that products read; every member does its share.
+void pack_node(ggml_tensor* node, int member, int members, void* user) {
   const auto& op = *static_cast<const LinearOp*>(user);
-  const ggml_tensor* x = node->src[0];  // [T, in]
-  quantize_inputs(op.workspace->isa(), node->data, static_cast<const float*>(x->data),
-                  static_cast<int64_t>(x->nb[1] / sizeof(float)), x->ne[1], x->ne[0], member,
-                  members);
+  pack_inputs(op.workspace->isa(), op.form, node->data, input_of(op, node->src[0]),
+              op.workspace->worker(member, members).scratch, member, members);
+}
+
+// Packed x of part i.
+const void* part_input(const LinearOp& op, const ggml_tensor* node, int i, int member) {
+  if (!op.own_input) return node->src[op.parts[i].source]->data;
+  return op.workspace->own_rows(member, kernels::input_form(op.parts[i].weight->type()));
+}
+
+void pack_own_rows(const LinearOp& op, const ggml_tensor* node, int member) {
+  if (!op.own_input) return;
+  bool done[kernels::kInputForms] = {};
+  for (int i = 0; i < op.count; ++i) {
+    const InputForm form = kernels::input_form(op.parts[i].weight->type());
+    if (std::exchange(done[static_cast<int>(form)], true)) continue;
+    pack_inputs(op.workspace->isa(), form, op.workspace->own_rows(member, form),
+                input_of(op, node->src[0]), op.workspace->worker(member, 1).scratch, 0, 1);
+  }
 }
 
 void product_node(ggml_tensor* node, int member, int members, void* user) {
   const auto& op = *static_cast<const LinearOp*>(user);
-  multiply(op.workspace->isa(), *op.weight, node->src[0]->data, node->ne[1],
-           static_cast<float*>(node->data), node->ne[0], op.workspace->scratch(member),
-           op.workspace->counter(), members);
+  pack_own_rows(op, node, member);
+  std::array<Product, LinearOp::kParts> products;
+  for (int i = 0; i < op.count; ++i) {
+    Product& p = products[i];
+    p.weight = op.parts[i].weight;
+    p.x = part_input(op, node, i, member);
+    p.y = static_cast<float*>(node->data) + op.parts[i].column;
+    p.y_stride = node->ne[0];
+    p.bias = op.parts[i].bias;
+    if (op.residual < 0) continue;
+    p.residual = floats(node->src[op.residual]);
+    p.residual_stride = row_stride(node->src[op.residual]);
+  }
+  multiply(op.workspace->isa(), {products.data(), static_cast<size_t>(op.count)}, op.rows,
+           op.workspace->worker(member, members));
 }
+
+void gated_node(ggml_tensor* node, int member, int members, void* user) {
+  const auto& op = *static_cast<const LinearOp*>(user);
+  pack_own_rows(op, node, member);
+  GatedProduct p;
+  p.gate = op.parts[0].weight;
+  p.up = op.parts[1].weight;
+  p.gate_x = part_input(op, node, 0, member);
+  p.up_x = part_input(op, node, 1, member);
+  p.gate_bias = op.parts[0].bias;
+  p.up_bias = op.parts[1].bias;
+  p.activation = op.activation;
+  p.form = op.form;
+  p.out = node->data;
+  multiply_gated(op.workspace->isa(), p, op.rows, op.workspace->worker(member, members));
+}
+
+struct ScratchBytes {
+  explicit ScratchBytes(int64_t inputs)
+      : products(aligned(product_scratch_bytes(inputs))),
+        tile(aligned(packed_input_bytes(InputForm::kFloats, kTileRows, inputs))) {}
+  int64_t products, tile;
+  int64_t member() const { return products + kernels::kInputForms * tile; }
+};
 
 }  // namespace
 
 uint64_t LinearWorkspace::bytes_of(int64_t inputs, int threads) {
-  return static_cast<uint64_t>(padded_scratch(inputs)) * static_cast<uint64_t>(threads);
+  return static_cast<uint64_t>(ScratchBytes(inputs).member()) * static_cast<uint64_t>(threads);
 }
 
 Status LinearWorkspace::reserve(int64_t inputs) {
-  const int64_t stride = padded_scratch(inputs);
-  if (stride <= stride_) return Status::ok();
-  const auto bytes = static_cast<size_t>(stride) * static_cast<size_t>(threads_);
+  const ScratchBytes needed(inputs);
+  if (needed.member() <= stride_) return Status::ok();
+  const auto bytes = static_cast<size_t>(bytes_of(inputs, threads_));
   AlignedMemory scratch = allocate_aligned(bytes, kAlignment);
   if (!scratch) {
     return error(Code::kResourceExhausted, "no memory for ", bytes, " bytes of products");
   }
   scratch_ = std::move(scratch);
-  stride_ = stride;
+  products_ = needed.products;
+  tile_ = needed.tile;
+  stride_ = needed.member();
   return Status::ok();
 }
 
-LinearOp* LinearBuilder::op(const PackedWeight* weight) {
-  ops_.push_back({workspace_, weight});
-  return &ops_.back();
+int64_t LinearBuilder::rows_of(const LinearInput& x) const {
+  return x.x_ != nullptr ? x.x_->ne[1] : x.rows_;
 }
 
-ggml_tensor* LinearBuilder::product(LinearInput& x, ggml_tensor* weight, ggml_tensor* bias) {
-  const PackedWeight* packed = weights_.packed(weight);
-  ggml_tensor* y =
-      packed != nullptr ? packed_product(x, *packed) : ggml_mul_mat(context_, weight, x.x_);
-  return bias == nullptr ? y : ggml_add(context_, y, bias);
+// A tile of rows costs every member less than the barrier behind a node that packs it.
+bool LinearBuilder::packs_for_itself(const LinearInput& x) const {
+  return x.x_ != nullptr && x.x_->ne[1] <= kTileRows;
 }
 
-ggml_tensor* LinearBuilder::packed_product(LinearInput& x, const PackedWeight& weight) {
-  const int64_t rows = x.x_->ne[1];
-  if (x.quantized_ == nullptr) {
-    x.quantized_ = ggml_custom_4d(context_, GGML_TYPE_I8, quantized_bytes(rows, x.x_->ne[0]), 1, 1,
-                                  1, &x.x_, 1, quantize_node, GGML_N_TASKS_MAX, op(nullptr));
+LinearOp& LinearBuilder::new_op(const LinearInput& x) {
+  LinearOp& op = ops_.emplace_back();
+  op.workspace = workspace_;
+  op.rows = rows_of(x);
+  op.norm = floats(x.norm_);
+  op.eps = x.eps_;
+  return op;
+}
+
+ggml_tensor* LinearBuilder::normed(LinearInput& x) {
+  if (x.norm_ == nullptr) return x.x_;
+  if (x.normed_ == nullptr) {
+    x.normed_ = ggml_mul(context_, ggml_rms_norm(context_, x.x_, x.eps_), x.norm_);
   }
-  return ggml_custom_4d(context_, GGML_TYPE_F32, weight.outputs(), rows, 1, 1, &x.quantized_, 1,
-                        product_node, GGML_N_TASKS_MAX, op(&weight));
+  return x.normed_;
+}
+
+ggml_tensor* LinearBuilder::packed(LinearInput& x, InputForm form) {
+  ggml_tensor*& packed = x.packed_[static_cast<int>(form)];
+  if (packed == nullptr) {
+    LinearOp& op = new_op(x);
+    op.form = form;
+    const int64_t bytes = packed_input_bytes(form, op.rows, x.x_->ne[0]);
+    packed = ggml_custom_4d(context_, GGML_TYPE_I8, bytes, 1, 1, 1, &x.x_, 1, pack_node,
+                            GGML_N_TASKS_MAX, &op);
+  }
+  return packed;
+}
+
+LinearBuilder::Node LinearBuilder::node(LinearInput& x, std::span<const LinearTerm> terms) {
+  Node node;
+  node.op = &new_op(x);
+  LinearOp& op = *node.op;
+  op.own_input = packs_for_itself(x);
+  if (op.own_input) node.sources[static_cast<size_t>(node.count++)] = x.x_;
+  for (const LinearTerm& term : terms) {
+    LinearOp::Part& part = op.parts[static_cast<size_t>(op.count++)];
+    part.weight = weights_.packed(term.weight);
+    part.bias = floats(term.bias);
+    part.column = node.outputs;
+    node.outputs += part.weight->outputs();
+    if (op.own_input) continue;
+    ggml_tensor* const source = packed(x, kernels::input_form(part.weight->type()));
+    const auto end = node.sources.begin() + node.count;
+    const auto at = std::find(node.sources.begin(), end, source);
+    part.source = static_cast<int>(at - node.sources.begin());
+    if (at == end) node.sources[static_cast<size_t>(node.count++)] = source;
+  }
+  return node;
+}
+
+ggml_tensor* LinearBuilder::run(Node& node, ggml_tensor* residual) {
+  if (residual != nullptr) {
+    node.op->residual = node.count;
+    node.sources[static_cast<size_t>(node.count++)] = residual;
+  }
+  return ggml_custom_4d(context_, GGML_TYPE_F32, node.outputs, node.op->rows, 1, 1,
+                        node.sources.data(), node.count, product_node, GGML_N_TASKS_MAX, node.op);
+}
+
+ggml_tensor* LinearBuilder::ggml_product(LinearInput& x, const LinearTerm& term,
+                                         ggml_tensor* residual) {
+  ggml_tensor* y = ggml_mul_mat(context_, term.weight, normed(x));
+  if (term.bias != nullptr) y = ggml_add(context_, y, term.bias);
+  return residual == nullptr ? y : ggml_add(context_, residual, y);
+}
+
+ggml_tensor* LinearBuilder::product(LinearInput& x, const LinearTerm& term, ggml_tensor* residual) {
+  if (weights_.packed(term.weight) == nullptr) return ggml_product(x, term, residual);
+  Node one = node(x, {&term, 1});
+  return run(one, residual);
+}
+
+void LinearBuilder::products(LinearInput& x, std::span<const LinearTerm> terms,
+                             std::span<ggml_tensor*> out) {
+  std::array<LinearTerm, LinearOp::kParts> ours;
+  size_t count = 0;
+  for (size_t i = 0; i < terms.size(); ++i) {
+    if (weights_.packed(terms[i].weight) != nullptr) {
+      ours[count++] = terms[i];
+    } else {
+      out[i] = ggml_product(x, terms[i], nullptr);
+    }
+  }
+  if (count == 0) return;
+  Node all = node(x, {ours.data(), count});
+  ggml_tensor* const y = run(all, nullptr);
+  size_t part = 0;
+  for (size_t i = 0; i < terms.size(); ++i) {
+    if (weights_.packed(terms[i].weight) == nullptr) continue;
+    const LinearOp::Part& p = all.op->parts[part++];
+    out[i] = ggml_view_2d(context_, y, p.weight->outputs(), y->ne[1], y->nb[1],
+                          static_cast<size_t>(p.column) * sizeof(float));
+  }
+}
+
+LinearInput LinearBuilder::gated(LinearInput& x, const LinearTerm& gate, const LinearTerm& up,
+                                 Activation activation, const ggml_tensor* down) {
+  const PackedWeight* const behind = weights_.packed(down);
+  if (behind == nullptr || weights_.packed(gate.weight) == nullptr ||
+      weights_.packed(up.weight) == nullptr) {
+    ggml_tensor* const g = product(x, gate);
+    ggml_tensor* const u = product(x, up);
+    return LinearInput(activation == Activation::kGelu ? ggml_geglu_split(context_, g, u)
+                                                       : ggml_swiglu_split(context_, g, u));
+  }
+  const LinearTerm both[] = {gate, up};
+  Node pair = node(x, both);
+  pair.op->activation = activation;
+  pair.op->form = kernels::input_form(behind->type());
+  LinearInput out(nullptr);
+  out.rows_ = pair.op->rows;
+  const int64_t bytes = packed_input_bytes(pair.op->form, out.rows_, behind->inputs());
+  out.packed_[static_cast<int>(pair.op->form)] =
+      ggml_custom_4d(context_, GGML_TYPE_I8, bytes, 1, 1, 1, pair.sources.data(), pair.count,
+                     gated_node, GGML_N_TASKS_MAX, pair.op);
+  return out;
 }
 
 }  // namespace heed

@@ -1,10 +1,13 @@
 // Every matrix product of a model goes through here: heed's own for the types it packs
-// (linear/weight.h), ggml's for the others.
+// (linear/weight.h), ggml's for the others. heed's take the norm before them, and the bias, the
+// residual or the activation behind them into their node: each node ends with a barrier, and in the
+// decode phase barriers are what is left beside reading the weights.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <deque>
-#include <vector>
+#include <span>
 
 #include "base/aligned.h"
 #include "heed/cpu.h"
@@ -28,33 +31,65 @@ class LinearWorkspace {
   static uint64_t bytes_of(int64_t inputs, int threads);
 
   Isa isa() const { return isa_; }
-  uint8_t* scratch(int member) { return scratch_.get() + stride_ * member; }
-  ProductCounter& counter() { return counter_; }
+  Worker worker(int member, int members) {
+    return {scratch_.get() + stride_ * member, &counter_, members};
+  }
+  // One tile of rows packed by a member for itself.
+  uint8_t* own_rows(int member, InputForm form) {
+    return scratch_.get() + stride_ * member + products_ + tile_ * static_cast<int>(form);
+  }
 
  private:
   Isa isa_;
   int threads_;
-  int64_t stride_ = 0;
+  int64_t products_ = 0, tile_ = 0, stride_ = 0;  // bytes of one member's scratch
   AlignedMemory scratch_;
   ProductCounter counter_;
 };
 
 // What one node of a graph needs while it runs; the graph keeps it.
 struct LinearOp {
+  static constexpr int kParts = 3;
+  struct Part {
+    const PackedWeight* weight = nullptr;
+    const float* bias = nullptr;
+    int source = 0;      // of its packed x, where the node does not pack for itself
+    int64_t column = 0;  // of its first output in the node's result
+  };
   LinearWorkspace* workspace = nullptr;
-  const PackedWeight* weight = nullptr;
+  int64_t rows = 0;
+  const float* norm = nullptr;  // of a node that packs
+  float eps = 0;
+  bool own_input = false;              // source 0 is x itself: every member packs the few rows
+  int residual = -1;                   // source of the residual
+  InputForm form = InputForm::kBytes;  // of what the node packs
+  Activation activation = Activation::kSilu;
+  std::array<Part, kParts> parts{};
+  int count = 0;
 };
 using LinearOps = std::deque<LinearOp>;  // elements stay where they are
 
-// Rows [T, in] that products read. They are quantised once for all packed weights.
+// A matrix [out, in] and what is added to its product, [out] or null.
+struct LinearTerm {
+  ggml_tensor* weight = nullptr;
+  ggml_tensor* bias = nullptr;
+};
+
+// Rows [T, in] that products read, normed first where `norm` [in] is given. They are packed once
+// for all weights that read the same form.
 class LinearInput {
  public:
-  explicit LinearInput(ggml_tensor* x) : x_(x) {}
+  explicit LinearInput(ggml_tensor* x, ggml_tensor* norm = nullptr, float eps = 0)
+      : x_(x), norm_(norm), eps_(eps) {}
 
  private:
   friend class LinearBuilder;
-  ggml_tensor* x_;
-  ggml_tensor* quantized_ = nullptr;
+  ggml_tensor* x_;  // null: only packed
+  ggml_tensor* norm_;
+  float eps_;
+  ggml_tensor* normed_ = nullptr;
+  ggml_tensor* packed_[kernels::kInputForms] = {};
+  int64_t rows_ = 0;  // of what is only packed
 };
 
 // Adds products to one graph.
@@ -65,12 +100,32 @@ class LinearBuilder {
                 LinearOps& ops)
       : context_(context), weights_(weights), workspace_(workspace), ops_(ops) {}
 
-  // weight [out, in], x [T, in] fp32 -> [T, out] fp32, plus bias [out] where it is not null.
-  ggml_tensor* product(LinearInput& x, ggml_tensor* weight, ggml_tensor* bias);
+  // x W^T + bias + residual, [T, out] fp32; `residual` [T, out] may be null.
+  ggml_tensor* product(LinearInput& x, const LinearTerm& term, ggml_tensor* residual = nullptr);
+
+  // Up to three products of the same x. out[i] is [T, outputs of i]; rows may lie apart.
+  void products(LinearInput& x, std::span<const LinearTerm> terms, std::span<ggml_tensor*> out);
+
+  // activation(gate) * up, as the input of `down`.
+  LinearInput gated(LinearInput& x, const LinearTerm& gate, const LinearTerm& up,
+                    Activation activation, const ggml_tensor* down);
 
  private:
-  ggml_tensor* packed_product(LinearInput& x, const PackedWeight& weight);
-  LinearOp* op(const PackedWeight* weight);
+  bool packs_for_itself(const LinearInput& x) const;
+  ggml_tensor* normed(LinearInput& x);
+  ggml_tensor* packed(LinearInput& x, InputForm form);
+  ggml_tensor* ggml_product(LinearInput& x, const LinearTerm& term, ggml_tensor* residual);
+  // The sources and parts of a node that multiplies x with all `terms`, which are packed.
+  struct Node {
+    LinearOp* op = nullptr;
+    std::array<ggml_tensor*, LinearOp::kParts + 1> sources{};
+    int count = 0;
+    int64_t outputs = 0;
+  };
+  Node node(LinearInput& x, std::span<const LinearTerm> terms);
+  ggml_tensor* run(Node& node, ggml_tensor* residual);
+  LinearOp& new_op(const LinearInput& x);
+  int64_t rows_of(const LinearInput& x) const;
 
   ggml_context* context_;
   const ModelWeights& weights_;

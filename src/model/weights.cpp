@@ -33,6 +33,7 @@ struct ModelWeights::Storage {
   std::vector<AlignedMemory> memory;
   std::unordered_map<const ggml_tensor*, PackedWeight> packed;
   uint64_t mapped = 0;
+  uint64_t looked_up = 0;
   uint64_t owned = 0;
   bool any_plain = false;
   bool any_repacked = false;
@@ -42,6 +43,7 @@ struct ModelWeights::Storage {
 ModelWeights::ModelWeights() : storage_(std::make_unique<Storage>()) {}
 ModelWeights::~ModelWeights() = default;
 uint64_t ModelWeights::mapped_bytes() const { return storage_->mapped; }
+uint64_t ModelWeights::looked_up_bytes() const { return storage_->looked_up; }
 uint64_t ModelWeights::owned_bytes() const { return storage_->owned; }
 
 const PackedWeight* ModelWeights::packed(const ggml_tensor* weight) const {
@@ -95,6 +97,7 @@ class WeightLoader {
 
   Status place_all() {
     HEED_ASSIGN(weights_->embeddings, place("token_embd.weight", false));
+    const uint64_t embeddings = storage_->mapped;  // nothing else is placed yet
     HEED_ASSIGN(weights_->output_norm, place("output_norm.weight", false));
     HEED_ASSIGN(weights_->head_bias, place("output.bias", false));
     if (!hyper_.tied_head) {
@@ -107,6 +110,7 @@ class WeightLoader {
     } else {
       weights_->head = weights_->embeddings;
     }
+    if (weights_->head != weights_->embeddings) storage_->looked_up = embeddings;
     weights_->layers.resize(static_cast<size_t>(hyper_.layers));
     for (int i = 0; i < hyper_.layers; ++i) {
       for (const LayerTensorSpec& spec : layer_tensor_specs()) {
@@ -135,7 +139,10 @@ class WeightLoader {
   // The type under which heed multiplies with this tensor.
   std::optional<WeightType> packed_type(const GgufTensor& tensor) const {
     if (options_.linear != Linear::kHeed || options_.weights != Weights::kAsStored) return {};
-    return packed_weight_type(tensor.type);
+    const auto type = packed_weight_type(tensor.type);
+    // Rows of floats may have any length in a file.
+    if (type && tensor.ne[0] % file_block_inputs(*type) != 0) return {};
+    return type;
   }
 
   ggml_backend_buffer_type_t extra_type(const GgufTensor& tensor) const {

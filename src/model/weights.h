@@ -48,9 +48,10 @@ class ModelWeights {
   const PackedWeight* packed(const ggml_tensor* weight) const;
   int64_t most_inputs() const;  // of a row of a packed weight; 0 without any
 
-  uint64_t mapped_bytes() const;    // read from the file in place
-  uint64_t owned_bytes() const;     // copies: packed, repacked, dequantised, vectors
-  std::string linear_kind() const;  // "heed", "heed + ggml plain", "ggml plain+repack"
+  uint64_t mapped_bytes() const;     // read from the file in place
+  uint64_t looked_up_bytes() const;  // of those: only the rows of the tokens that come
+  uint64_t owned_bytes() const;      // copies: packed, repacked, dequantised, vectors
+  std::string linear_kind() const;   // "heed", "heed + ggml plain", "ggml plain+repack"
 
  private:
   friend class WeightLoader;

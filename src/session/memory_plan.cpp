@@ -40,9 +40,13 @@ uint64_t lists_of(const Hyperparameters& hyper) {
   return lists;
 }
 
+// Looking a row up maps the 64 KiB of the file around it (Linux's fault_around_bytes).
+constexpr uint64_t kLookedUpBytesPerToken = 64u << 10;
+
 struct Costs {
   uint64_t weights = 0, compute = 0, fixed = 0;
-  uint64_t page_row = 0;  // 64 more tokens in every list
+  uint64_t looked_up = 0;  // a table of which only the rows of the run's tokens are read
+  uint64_t page_row = 0;   // 64 more tokens in every list
 };
 
 uint64_t kv_bytes(const Costs& costs, int64_t tokens) {
@@ -103,7 +107,9 @@ Result<Costs> costs_of(const GgufFile& file, const Hyperparameters& hyper,
   Costs costs;
   // A file that is not mapped stays in memory, also what was packed or dequantised of it.
   const bool mapped = model.map && file.mapped();
-  costs.weights = (mapped ? weights->mapped_bytes() : file.size()) + weights->owned_bytes();
+  costs.looked_up = mapped ? weights->looked_up_bytes() : 0;
+  costs.weights =
+      (mapped ? weights->mapped_bytes() - costs.looked_up : file.size()) + weights->owned_bytes();
   costs.fixed = kFixedBytes + kVocabularyBytesPerToken * static_cast<uint64_t>(hyper.vocab);
   costs.page_row = lists_of(hyper) * page_bytes(hyper, engine, isa);
   const int rows = static_cast<int>(std::clamp<int64_t>(run.prompt, 1, engine.chunk));
@@ -141,7 +147,8 @@ Result<MemoryPlan> predict_memory(const std::string& path, const ModelOptions& m
     if (!hyper.is_ok()) return hyper.status().with_context(path);
     HEED_ASSIGN(const Costs costs, costs_of(*file, *hyper, model, engine, run));
     MemoryPlan plan;
-    plan.weights = costs.weights;
+    const auto tokens = static_cast<uint64_t>(run.prompt + run.answer);
+    plan.weights = costs.weights + std::min(costs.looked_up, tokens * kLookedUpBytesPerToken);
     plan.compute = costs.compute;
     plan.kv = kv_bytes(costs, run.prompt + run.answer);
     plan.peak = plan.weights + plan.compute + plan.kv + costs.fixed;
@@ -149,7 +156,8 @@ Result<MemoryPlan> predict_memory(const std::string& path, const ModelOptions& m
     plan.available = available_memory();
     const uint64_t available = plan.available.value_or(std::numeric_limits<uint64_t>::max());
     const int64_t context = engine.context > 0 ? engine.context : hyper->context;
-    const uint64_t base = plan.peak - plan.kv + kArenaSlack;
+    const uint64_t base =
+        costs.weights + costs.looked_up + costs.compute + costs.fixed + kArenaSlack;
     const uint64_t left = available - std::min(available, base);
     const uint64_t fits = left / std::max<uint64_t>(costs.page_row, 1) * kPageTokens;
     const auto most = static_cast<int64_t>(std::min(static_cast<uint64_t>(context), fits));

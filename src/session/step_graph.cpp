@@ -40,7 +40,6 @@ class GraphBuilder {
       x = layer(i, x);
       if (x == nullptr) return;  // a step without outputs is done at the last append
     }
-    x = norm(x, weights_.output_norm);
     finish(shape.output == StepOutput::kHidden ? x : head(x));
   }
 
@@ -70,65 +69,92 @@ class GraphBuilder {
     return weight == nullptr ? x : norm(x, weight);
   }
   ggml_tensor* head(ggml_tensor* x) {
-    LinearInput in(x);
-    return linear_.product(in, weights_.head, weights_.head_bias);
+    LinearInput in(x, weights_.output_norm, hyper_.norm_eps);
+    return linear_.product(in, {weights_.head, weights_.head_bias});
+  }
+
+  LinearTerm term(const LayerWeights& w, LayerTensor weight, LayerTensor bias) {
+    return {w[weight], w[bias]};
   }
 
   // The residual behind layer i, or null when nothing behind its append is needed.
   ggml_tensor* layer(int i, ggml_tensor* x) {
     const LayerWeights& w = weights_.layers[i];
     const bool last = i == hyper_.layers - 1;
-    LinearInput h(norm(x, w[LayerTensor::kAttnNorm]));
-    ggml_tensor* stored = append(i, h);
-    if (last && graph_.shape_.output == StepOutput::kNothing) {
+    const bool ends = last && graph_.shape_.output == StepOutput::kNothing;
+    const Projected p = project(w, x, !ends);
+    ggml_tensor* stored = append(i, p);
+    if (ends) {
       ggml_build_forward_expand(graph_.graph_, stored);
       return nullptr;
     }
-    LinearInput read(attend(i, h, stored));
-    ggml_tensor* o = linear_.product(read, w[LayerTensor::kOut], w[LayerTensor::kOutBias]);
+    ggml_tensor* read = attend(i, p.q, stored);
     if (last && graph_.out_rows_ != nullptr) {
-      o = ggml_get_rows(c_, o, graph_.out_rows_);
+      read = ggml_get_rows(c_, read, graph_.out_rows_);
       x = ggml_get_rows(c_, x, graph_.out_rows_);
     }
-    x = ggml_add(c_, x, maybe_norm(o, w[LayerTensor::kPostAttnNorm]));
-    ggml_tensor* f = feed_forward(w, norm(x, w[LayerTensor::kFfnNorm]));
-    return ggml_add(c_, x, maybe_norm(f, w[LayerTensor::kPostFfnNorm]));
+    LinearInput in(read);
+    x = add_product(in, term(w, LayerTensor::kOut, LayerTensor::kOutBias), x,
+                    w[LayerTensor::kPostAttnNorm]);
+    LinearInput inner = feed_forward(w, x);
+    return add_product(inner, term(w, LayerTensor::kDown, LayerTensor::kDownBias), x,
+                       w[LayerTensor::kPostFfnNorm]);
+  }
+
+  // residual + the product, normed where the model norms it.
+  ggml_tensor* add_product(LinearInput& in, const LinearTerm& term, ggml_tensor* residual,
+                           ggml_tensor* post_norm) {
+    if (post_norm == nullptr) return linear_.product(in, term, residual);
+    return ggml_add(c_, residual, norm(linear_.product(in, term), post_norm));
+  }
+
+  struct Projected {
+    ggml_tensor *k, *v, *q;  // [T, outputs], rows apart; q null where nobody asks
+  };
+  Projected project(const LayerWeights& w, ggml_tensor* x, bool with_q) {
+    LinearInput h(x, w[LayerTensor::kAttnNorm], hyper_.norm_eps);
+    const LinearTerm terms[] = {term(w, LayerTensor::kK, LayerTensor::kKBias),
+                                term(w, LayerTensor::kV, LayerTensor::kVBias),
+                                term(w, LayerTensor::kQ, LayerTensor::kQBias)};
+    ggml_tensor* out[] = {nullptr, nullptr, nullptr};
+    const size_t count = with_q ? 3 : 2;
+    linear_.products(h, {terms, count}, {out, count});
+    return {out[0], out[1], out[2]};
+  }
+
+  // [T, heads * d] as [T, heads, d].
+  ggml_tensor* heads_of(ggml_tensor* x, int heads, int d) {
+    return ggml_view_3d(c_, x, d, heads, rows_, static_cast<size_t>(d) * sizeof(float), x->nb[1],
+                        0);
   }
 
   // k and v of the rows into the store. The result is a dummy whose only use is the edge that
   // orders attend behind it.
-  ggml_tensor* append(int i, LinearInput& h) {
+  ggml_tensor* append(int i, const Projected& p) {
     const LayerWeights& w = weights_.layers[i];
     const LayerHyper& layer = hyper_.layer[i];
-    ggml_tensor* k = linear_.product(h, w[LayerTensor::kK], w[LayerTensor::kKBias]);
-    ggml_tensor* v = linear_.product(h, w[LayerTensor::kV], w[LayerTensor::kVBias]);
-    k = ggml_reshape_3d(c_, k, hyper_.dk, layer.kv_heads, rows_);  // [T, G, dk]
-    v = ggml_reshape_3d(c_, v, hyper_.dv, layer.kv_heads, rows_);  // [T, G, dv]
-    k = maybe_norm(k, w[LayerTensor::kKNorm]);
-    ggml_tensor* args[] = {k, v};
+    ggml_tensor* k = maybe_norm(heads_of(p.k, layer.kv_heads, hyper_.dk), w[LayerTensor::kKNorm]);
+    ggml_tensor* args[] = {k, heads_of(p.v, layer.kv_heads, hyper_.dv)};
     return ggml_custom_4d(c_, GGML_TYPE_F32, 1, 1, 1, 1, args, 2, append_node, GGML_N_TASKS_MAX,
                           &ops_[i]);
   }
 
-  ggml_tensor* attend(int i, LinearInput& h, ggml_tensor* stored) {
+  ggml_tensor* attend(int i, ggml_tensor* q, ggml_tensor* stored) {
     const LayerWeights& w = weights_.layers[i];
     const LayerHyper& layer = hyper_.layer[i];
-    ggml_tensor* q = linear_.product(h, w[LayerTensor::kQ], w[LayerTensor::kQBias]);
-    q = ggml_reshape_3d(c_, q, hyper_.dk, layer.heads, rows_);  // [T, H, dk]
-    q = maybe_norm(q, w[LayerTensor::kQNorm]);
+    q = maybe_norm(heads_of(q, layer.heads, hyper_.dk), w[LayerTensor::kQNorm]);  // [T, H, dk]
     ggml_tensor* args[] = {q, stored};
     return ggml_custom_4d(c_, GGML_TYPE_F32, int64_t{layer.heads} * hyper_.dv, rows_, 1, 1, args, 2,
                           attend_node, GGML_N_TASKS_MAX, &ops_[i]);
   }
 
-  ggml_tensor* feed_forward(const LayerWeights& w, ggml_tensor* x) {
-    LinearInput h(x);
-    ggml_tensor* gate = linear_.product(h, w[LayerTensor::kGate], w[LayerTensor::kGateBias]);
-    ggml_tensor* up = linear_.product(h, w[LayerTensor::kUp], w[LayerTensor::kUpBias]);
-    LinearInput inner(hyper_.arch->feed_forward == FeedForward::kGeGlu
-                          ? ggml_geglu_split(c_, gate, up)
-                          : ggml_swiglu_split(c_, gate, up));
-    return linear_.product(inner, w[LayerTensor::kDown], w[LayerTensor::kDownBias]);
+  LinearInput feed_forward(const LayerWeights& w, ggml_tensor* x) {
+    LinearInput h(x, w[LayerTensor::kFfnNorm], hyper_.norm_eps);
+    const Activation activation =
+        hyper_.arch->feed_forward == FeedForward::kGeGlu ? Activation::kGelu : Activation::kSilu;
+    return linear_.gated(h, term(w, LayerTensor::kGate, LayerTensor::kGateBias),
+                         term(w, LayerTensor::kUp, LayerTensor::kUpBias), activation,
+                         w[LayerTensor::kDown]);
   }
 
   const Hyperparameters& hyper_;

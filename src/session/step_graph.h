@@ -22,7 +22,7 @@ namespace heed {
 enum class StepOutput : uint8_t {
   kNothing,  // keys and values only: the graph ends at the last layer's append
   kLogits,   // logits of `outputs` rows
-  kHidden,   // the normed residual of every row, for the head in slices
+  kHidden,   // the residual of every row, for the head in slices
 };
 
 struct GraphShape {

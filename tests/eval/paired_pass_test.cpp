@@ -193,7 +193,8 @@ TEST(KlReport, carries_every_promised_key) {
   EXPECT_GT(json["yardstick"]["mean_kl"].get<double>(), 0.0);
 }
 
-TEST(KlReport, on_an_f32_copy_heed_is_the_reference) {
+// The reference multiplies with ggml, heed itself: what is left is the order of fp32 sums.
+TEST(KlReport, on_an_f32_copy_heed_stands_where_llama_cpp_does) {
   tiny::Spec spec = kTextSpec;
   spec.weight_type = tiny::kTensorF16;
   const tiny::TemporaryFile file(spec);
@@ -201,7 +202,7 @@ TEST(KlReport, on_an_f32_copy_heed_is_the_reference) {
   options.weights_f32 = true;
   const auto report = run_kl(options);
   ASSERT_TRUE(report.is_ok()) << report.message();
-  EXPECT_EQ(report->ref_heed, 0.0);
+  EXPECT_LE(report->ref_heed, 1.5 * report->ref_llama + 1e-9);
   EXPECT_EQ(report->k_type, "f32");
   EXPECT_LE(report->heed.mean_kl(), 1.5 * report->yardstick.mean_kl() + 1e-9);
 }

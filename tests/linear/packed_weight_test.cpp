@@ -58,8 +58,13 @@ TEST_P(PackedTypes, a_packed_weight_is_as_large_as_the_file) {
   const double ratio =
       static_cast<double>(weight->bytes()) / static_cast<double>(64 * file_row_bytes(type(), 2048));
   // Scales of 6 bits take 8 here: 8 x 64 + 128 bytes for 32 x 16 are 4 bytes in 144 or 176.
-  const bool wider = type() == WeightType::kQ4K || type() == WeightType::kQ5K;
-  EXPECT_DOUBLE_EQ(ratio, !wider ? 1.0 : type() == WeightType::kQ4K ? 148.0 / 144 : 180.0 / 176);
+  // A power of two takes 16 bits instead of 8.
+  switch (type()) {
+    case WeightType::kQ4K: EXPECT_DOUBLE_EQ(ratio, 148.0 / 144); break;
+    case WeightType::kQ5K: EXPECT_DOUBLE_EQ(ratio, 180.0 / 176); break;
+    case WeightType::kMxfp4: EXPECT_DOUBLE_EQ(ratio, 18.0 / 17); break;
+    default: EXPECT_DOUBLE_EQ(ratio, 1.0);
+  }
 }
 
 TEST_P(PackedTypes, inputs_must_come_in_whole_blocks) {

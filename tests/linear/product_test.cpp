@@ -10,6 +10,7 @@
 #include "cpu/team.h"
 #include "guard_memory.h"
 #include "isa_list.h"
+#include "kernels/kernels.h"
 #include "linear/product.h"
 
 namespace heed {
@@ -23,13 +24,41 @@ uint16_t half(float x) {  // of a small positive normal number
   return static_cast<uint16_t>(((u >> 23) - 112) << 10 | (u >> 13 & 0x3FF));
 }
 
+bool holds_floats(WeightType type) {
+  return kernels::input_form(type) != kernels::InputForm::kBytes;
+}
+
+// Random values near 0.05 of either sign, in the type's own bytes.
+void fill_floats(WeightType type, uint64_t seed, std::vector<uint8_t>& file) {
+  const size_t bytes = type == WeightType::kF32 ? 4 : 2;
+  for (size_t i = 0; i < file.size() / bytes; ++i) {
+    const auto magnitude = static_cast<float>(0.02 + 0.03 * random_uniform(seed, i));
+    const uint32_t sign = random_bits(seed + 1, i) & 1;
+    uint32_t word;
+    std::memcpy(&word, &magnitude, 4);
+    word |= sign << 31;
+    uint16_t short_word = static_cast<uint16_t>(word >> 16);
+    if (type == WeightType::kF16) short_word = static_cast<uint16_t>(half(magnitude) | sign << 15);
+    if (bytes == 4) {
+      std::memcpy(file.data() + 4 * i, &word, 4);
+    } else {
+      std::memcpy(file.data() + 2 * i, &short_word, 2);
+    }
+  }
+}
+
 // Random codes with scales near 0.01, as trained weights have.
 PackedWeight random_weight(WeightType type, int64_t outputs, int64_t inputs, uint64_t seed) {
   const int64_t row = file_row_bytes(type, inputs);
   std::vector<uint8_t> file(static_cast<size_t>(row * outputs));
   for (size_t i = 0; i < file.size(); ++i) file[i] = static_cast<uint8_t>(random_bits(seed, i));
   const int64_t block = file_row_bytes(type, file_block_inputs(type));
-  for (size_t i = 0; i < file.size(); i += static_cast<size_t>(block)) {
+  if (holds_floats(type)) fill_floats(type, seed, file);
+  for (size_t i = 0; !holds_floats(type) && i < file.size(); i += static_cast<size_t>(block)) {
+    if (type == WeightType::kMxfp4) {
+      file[i] = static_cast<uint8_t>(118 + i % 5);
+      continue;
+    }
     const uint16_t d = half(0.01f + 0.001f * static_cast<float>(i % 7));
     const size_t at = type == WeightType::kQ6K ? i + 208 : i;
     std::memcpy(file.data() + at, &d, 2);
@@ -61,21 +90,32 @@ struct Aligned {
   uint8_t* data;
 };
 
+Input input_of(const float* x, int64_t rows, int64_t inputs) {
+  Input input;
+  input.x = x;
+  input.stride = inputs;
+  input.rows = rows;
+  input.inputs = inputs;
+  return input;
+}
+
 // y [rows, outputs] of x [rows, inputs] by `members` threads.
 std::vector<float> run(Isa isa, const PackedWeight& weight, const float* x, int64_t rows,
                        int members = 1) {
-  const Aligned quantized(quantized_bytes(rows, weight.inputs()));
+  const InputForm form = kernels::input_form(weight.type());
+  const Aligned packed(packed_input_bytes(form, rows, weight.inputs()));
   const int64_t scratch_bytes = (product_scratch_bytes(weight.inputs()) + 63) / 64 * 64;
   const Aligned scratch(scratch_bytes * members);
   std::vector<float> y(static_cast<size_t>(rows * weight.outputs()), kPoison);
   ProductCounter counter;
   cpu::Team team(members);
   team.run([&](int member, int n) {
-    quantize_inputs(isa, quantized.data, x, weight.inputs(), rows, weight.inputs(), member, n);
+    pack_inputs(isa, form, packed.data, input_of(x, rows, weight.inputs()),
+                scratch.data + scratch_bytes * member, member, n);
   });
   team.run([&](int member, int n) {
-    multiply(isa, weight, quantized.data, rows, y.data(), weight.outputs(),
-             scratch.data + scratch_bytes * member, counter, n);
+    const Product product{&weight, packed.data, y.data(), weight.outputs()};
+    multiply(isa, {&product, 1}, rows, {scratch.data + scratch_bytes * member, &counter, n});
   });
   EXPECT_EQ(counter.next.load(), 0);
   return y;
@@ -148,8 +188,10 @@ TEST_P(Products, nothing_outside_is_touched) {
   const std::vector<float> expected = run(isa(), weight, rows.data(), 19);
   const test::GuardMemory x(rows.size() * sizeof(float), test::GuardSide::kBehind);
   std::memcpy(x.data(), rows.data(), rows.size() * sizeof(float));
-  const test::GuardMemory quantized(static_cast<size_t>(quantized_bytes(19, inputs)),
-                                    test::GuardSide::kBehind);
+  const InputForm form = kernels::input_form(type());
+  const auto tile = kernels::linear_table(isa()).block_bytes[static_cast<int>(form)];
+  const test::GuardMemory packed(5 * static_cast<size_t>(inputs / 32) * tile,
+                                 test::GuardSide::kBehind);
   const test::GuardMemory scratch(static_cast<size_t>(product_scratch_bytes(inputs)),
                                   test::GuardSide::kBehind);
   const int64_t stride = 50;
@@ -157,9 +199,10 @@ TEST_P(Products, nothing_outside_is_touched) {
   const test::GuardMemory y(floats * sizeof(float), test::GuardSide::kBehind);
   std::fill_n(y.floats(), floats, kPoison);
   ProductCounter counter;
-  quantize_inputs(isa(), quantized.data(), x.floats(), inputs, 19, inputs, 0, 1);
-  multiply(isa(), weight, quantized.data(), 19, y.floats(), stride,
-           static_cast<uint8_t*>(scratch.data()), counter, 1);
+  auto* const own = static_cast<uint8_t*>(scratch.data());
+  pack_inputs(isa(), form, packed.data(), input_of(x.floats(), 19, inputs), own, 0, 1);
+  const Product product{&weight, packed.data(), y.floats(), stride};
+  multiply(isa(), {&product, 1}, 19, {own, &counter, 1});
   for (int64_t row = 0; row < 19; ++row) {
     EXPECT_EQ(std::memcmp(y.floats() + row * stride, expected.data() + row * outputs,
                           static_cast<size_t>(outputs) * sizeof(float)),
@@ -171,19 +214,31 @@ TEST_P(Products, nothing_outside_is_touched) {
 }
 
 // Integer sums are exact and the chain of fma is the same, so instruction sets with fma agree to
-// the last bit; scalar code rounds products and sums apart, 2^-24 of each of the chain's terms.
+// the last bit, but for bf16, which one of them multiplies in pairs; there x is given in bf16 here,
+// so that no ISA rounds it. Scalar code rounds products and sums apart, 2^-24 of each of the
+// chain's terms.
 TEST_P(Products, instruction_sets_agree) {
   const PackedWeight weight = random_weight(type(), 64, 512, 9);
-  const std::vector<float> x = random_rows(21, 512, 15);
+  std::vector<float> x = random_rows(21, 512, 15);
+  for (float& value : x) {
+    if (type() != WeightType::kBf16) break;
+    uint32_t word;
+    std::memcpy(&word, &value, 4);
+    word &= 0xFFFF0000u;
+    std::memcpy(&value, &word, 4);
+  }
   const std::vector<float> plain = run(Isa::kScalar, weight, x.data(), 21);
   const std::vector<float> y = run(isa(), weight, x.data(), 21);
-  if (isa() != Isa::kScalar && isa_supported(Isa::kAvx2)) {
+  const bool same_chain =
+      isa() != Isa::kScalar && (type() != WeightType::kBf16 || isa() != Isa::kAvx512Bf16);
+  if (same_chain && isa_supported(Isa::kAvx2)) {
     const std::vector<float> avx2 = run(Isa::kAvx2, weight, x.data(), 21);
     EXPECT_EQ(std::memcmp(y.data(), avx2.data(), y.size() * sizeof(float)), 0);
   }
   double largest = 0;
   for (const float v : plain) largest = std::max(largest, std::fabs(static_cast<double>(v)));
-  const double limit = 4.0 * (512 / 32) * std::ldexp(largest, -24);
+  const int terms = holds_floats(type()) ? 512 : 4 * 512 / 32;
+  const double limit = terms * std::ldexp(largest, -24);
   for (size_t i = 0; i < y.size(); ++i) ASSERT_NEAR(y[i], plain[i], limit) << i;
 }
 

@@ -1,4 +1,4 @@
-// The quantised products of avx2: its vocabulary, then the texts that are the same for every ISA.
+// The products of avx2: its vocabulary, then the texts that are the same for every ISA.
 #define HEED_ISA avx2
 #include "kernels/linear/linear.h"
 #include "kernels/table.h"
@@ -6,7 +6,11 @@
 // clang-format off
 #include "kernels/simd/avx2.h"
 #include "kernels/operands.h"
+#include "kernels/approx.h"
 #include "kernels/linear/weights.h"
 #include "kernels/linear/tile.h"
+#include "kernels/linear/float_tile.h"
+#include "kernels/linear/between.h"
 #include "kernels/linear/quantize.h"
+#include "kernels/linear/fill_table.h"
 // clang-format on

@@ -1,4 +1,4 @@
-// Products with quantised weights: what one ISA's unit provides, and the layouts it reads.
+// Products with a model's weights: what one ISA's unit provides, and the layouts it reads.
 //
 // A weight [out, in] is kept as groups of 32 outputs. A group is a list of records, one per block
 // of 32 inputs, that hold the file's own codes, scales and minima permuted, so that a vector of
@@ -17,8 +17,11 @@
 //   Q4_K          per 8 blocks f16 d[32], f16 dmin[32]; then codes, u8 scale[32], u8 min[32]
 //   Q5_K          the same with fifth bits behind the codes
 //   Q6_K          per 8 blocks f16 d[32]; then codes, bits 4 and 5, i8 scale[2][32]
+//   MXFP4         codes, bf16 scale[32] (half the file's power of two)     576
+//   F32, F16      float or f16 [32 inputs][32]                            4096, 2048
+//   BF16          bf16 [16 pairs of inputs][32][2]                        2048
 //
-// That is the size of the file's blocks (Q4_K and Q5_K: 2 to 3 % more, their 6-bit scales take 8).
+// That is the size of the file's blocks (Q4_K, Q5_K and MXFP4: 2 to 6 % more, for their scales).
 //
 // This header is included by the units and contains no code.
 #pragma once
@@ -28,8 +31,34 @@
 
 namespace heed::kernels {
 
-enum class WeightType : uint8_t { kQ4_0, kQ4_1, kQ5_0, kQ5_1, kQ8_0, kIq4Nl, kQ4K, kQ5K, kQ6K };
-inline constexpr int kWeightTypes = 9;
+enum class WeightType : uint8_t {
+  kQ4_0,
+  kQ4_1,
+  kQ5_0,
+  kQ5_1,
+  kQ8_0,
+  kIq4Nl,
+  kMxfp4,
+  kQ4K,
+  kQ5K,
+  kQ6K,
+  kF32,
+  kF16,
+  kBf16,
+};
+inline constexpr int kWeightTypes = 13;
+
+// What the products of a type read of x.
+enum class InputForm : uint8_t {
+  kBytes,   // InputBlock
+  kFloats,  // [32 inputs][4 rows] fp32
+  kPairs,   // [16 pairs][4 rows] bf16 where the ISA multiplies them, else as kFloats
+};
+inline constexpr int kInputForms = 3;
+constexpr InputForm input_form(WeightType type) {
+  if (type == WeightType::kF32 || type == WeightType::kF16) return InputForm::kFloats;
+  return type == WeightType::kBf16 ? InputForm::kPairs : InputForm::kBytes;
+}
 
 inline constexpr int kGroupOutputs = 32;
 inline constexpr int kBlockInputs = 32;
@@ -46,12 +75,15 @@ struct InputBlock {
   float sum[kInputRows];  // scale * sum of the codes: what a block's minimum is multiplied with
 };
 
+inline constexpr size_t kFloatBlockBytes = kBlockInputs * kInputRows * sizeof(float);
+inline constexpr size_t kMostBlockBytes = kFloatBlockBytes;  // of four rows in any form
+
 // Bytes of a group expanded to one byte a code, fp32 scales and minima.
 inline constexpr size_t kExpandedBlock = 1024 + 128 + 128;
 
 struct LinearCall {
   const uint8_t* group = nullptr;  // the records of 32 outputs, 64-byte aligned
-  const InputBlock* x = nullptr;   // [ceil(rows / 4)][blocks]
+  const void* x = nullptr;         // [ceil(rows / 4)][blocks] in the type's form
   int blocks = 0;                  // inputs / 32
   int rows = 0;
   int outputs = 0;  // of this group, 1 to 32
@@ -60,13 +92,24 @@ struct LinearCall {
   uint8_t* scratch = nullptr;  // blocks * kExpandedBlock, 64-byte aligned
 };
 
+enum class Activation : uint8_t { kSilu, kGelu };  // gelu by tanh
+inline constexpr int kActivations = 2;
+
 struct LinearTable {
-  // Up to four rows of x [rows, 32 * blocks]; the rows that are missing become zeros.
-  void (*quantize)(InputBlock* out, const float* x, int64_t stride, int rows, int blocks);
+  // Up to four rows of x [rows, 32 * blocks], `stride` floats apart, by InputForm.
+  void (*pack[kInputForms])(void* out, const float* x, int64_t stride, int rows, int blocks);
+  size_t block_bytes[kInputForms];  // that 32 inputs of four rows take
   // y = x W^T for one group, by WeightType. Per output one chain over the blocks,
   // acc = fma(sum of codes, scale_w * scale_x, acc), then fma(min, sum_x, acc): integer sums are
-  // exact, so a row's bits depend neither on the other rows nor on the tile.
+  // exact, so a row's bits depend neither on the other rows nor on the tile. Weights that are
+  // floats have one chain of fma over the inputs.
   void (*product[kWeightTypes])(const LinearCall& call);
+  // out = x / sqrt(mean(x^2) + eps) * w, n floats.
+  void (*rms_norm)(float* out, const float* x, const float* w, int n, float eps);
+  // y += b, rows of n floats; with b_stride 0 the same row to all.
+  void (*add_rows)(float* y, int64_t y_stride, const float* b, int64_t b_stride, int rows, int n);
+  // gate = activation(gate) * up, n floats, a multiple of kGroupOutputs.
+  void (*gate[kActivations])(float* gate, const float* up, int n);
 };
 
 namespace scalar {

@@ -40,7 +40,9 @@ HEED_INLINE void quantize_block(InputBlock& out, int row, const float* x) {
   out.sum[row] = out.scale[row] * static_cast<float>(static_cast<int32_t>(sum));
 }
 
-void quantize_rows(InputBlock* out, const float* x, int64_t stride, int rows, int blocks) {
+// The rows that are missing become zeros.
+void quantize_rows(void* to, const float* x, int64_t stride, int rows, int blocks) {
+  auto* out = static_cast<InputBlock*>(to);
   if (rows < kInputRows) __builtin_memset(out, 0, sizeof(*out) * static_cast<size_t>(blocks));
   for (int b = 0; b < blocks; ++b) {
     for (int r = 0; r < rows; ++r) quantize_block(out[b], r, x + r * stride + b * kBlockInputs);
@@ -48,12 +50,4 @@ void quantize_rows(InputBlock* out, const float* x, int64_t stride, int rows, in
 }
 
 }  // namespace
-
-extern const LinearTable kLinearTable = {
-    quantize_rows,
-    {linear_product<Q4_0>, linear_product<Q4_1>, linear_product<Q5_0>, linear_product<Q5_1>,
-     linear_product<Q8_0>, linear_product<Iq4Nl>, linear_product<Q4K>, linear_product<Q5K>,
-     linear_product<Q6K>},
-};
-
 }  // namespace heed::kernels::HEED_ISA

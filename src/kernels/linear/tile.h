@@ -165,7 +165,8 @@ template <class W>
 HEED_INLINE void linear_rows(const LinearCall& call, const uint8_t* group) {
   constexpr int kVectors = kGroupOutputs / kLanes;
   for (int first = 0; first < call.rows; first += kInputRows) {
-    const InputBlock* x = call.x + static_cast<ptrdiff_t>(first / kInputRows) * call.blocks;
+    const InputBlock* x = static_cast<const InputBlock*>(call.x) +
+                          static_cast<ptrdiff_t>(first / kInputRows) * call.blocks;
     const int rows = call.rows - first < kInputRows ? call.rows - first : kInputRows;
     for (int row = 0; row < rows; row += kProductRows) {
       float* y = call.y + (first + row) * call.y_stride;

@@ -124,6 +124,28 @@ struct Iq4Nl : LegacyScales<kCodesBytes, false, 128> {
   }
 };
 
+// Codes 1 + 2 + 1 bits of sign, exponent and mantissa; doubled values, + 16. The scale is half the
+// file's power of two.
+struct Mxfp4 {
+  static constexpr bool kMin = false;
+  static constexpr int kZero = 16;
+  static constexpr int kScales = 1;
+  static constexpr int kMost = 31;
+  static constexpr int kExpandRows = 16;
+  using At = Records<0, kCodesBytes + 64>;
+  template <int h, int j>
+  static HEED_INLINE VI word(const uint8_t* block, int v) {
+    alignas(16) static constexpr uint8_t kValues[16] = {16, 17, 18, 19, 20, 22, 24, 28,
+                                                        16, 15, 14, 13, 12, 10, 8,  4};
+    return lookup_bytes(kValues, nibbles<h, j>(block, v));
+  }
+  template <int>
+  static HEED_INLINE VF scale(const uint8_t*, const uint8_t* block, int v) {
+    return load_bf16(halves(block + kCodesBytes) + v * kLanes);
+  }
+  static HEED_INLINE VF min(const uint8_t*, const uint8_t*, int, VF) { return zero(); }
+};
+
 // K types with minima: d * scale[b] and dmin * min[b], both 6-bit integers.
 template <int kBytes, int kZeroPoint>
 struct SuperScales {

@@ -86,6 +86,10 @@ HEED_INLINE VI select_number(VF x, VI a, VI b) {
 HEED_INLINE VF load_f16(const uint16_t* p) {
   return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
 }
+HEED_INLINE VF load_bf16(const uint16_t* p) {
+  return _mm256_castsi256_ps(_mm256_slli_epi32(
+      _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))), 16));
+}
 HEED_INLINE void store_f16(uint16_t* p, VF x) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p),
                    _mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
@@ -126,6 +130,7 @@ HEED_INLINE void store_interleaved(uint32_t* p, VI even, VI odd) {
 
 constexpr int kProductRows = 2;  // of 16 registers: 4 sums of words, 4 of fp32, 2 B, 1 broadcast
 constexpr int kProductVectors = 2;
+constexpr int kFloatRows = 4;  // of products with weights that are floats
 
 // Keeps x in a register: gcc takes a load for free and repeats it for every use.
 #define HEED_PIN(x) __asm__("" : "+x"(x))

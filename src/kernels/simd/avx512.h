@@ -78,6 +78,10 @@ HEED_INLINE VI select_number(VF x, VI a, VI b) {
 HEED_INLINE VF load_f16(const uint16_t* p) {
   return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
 }
+HEED_INLINE VF load_bf16(const uint16_t* p) {
+  return _mm512_castsi512_ps(_mm512_slli_epi32(
+      _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))), 16));
+}
 HEED_INLINE void store_f16(uint16_t* p, VF x) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p),
                       _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
@@ -127,6 +131,7 @@ HEED_INLINE void store_interleaved(uint32_t* p, VI even, VI odd) {
 constexpr int kProductRows =
     4;  // 4 rows x 2 vectors: 8 integer sums, 8 fp32 sums, 2 B, 1 broadcast
 constexpr int kProductVectors = 2;
+constexpr int kFloatRows = 8;  // of products with weights that are floats
 
 // Keeps x in a register: gcc takes a load for free and repeats it for every use.
 #define HEED_PIN(x) __asm__("" : "+v"(x))

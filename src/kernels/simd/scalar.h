@@ -101,6 +101,7 @@ HEED_INLINE VF load_f16(const uint16_t* p) {
   const VI special = bits<VI>(magnitude >= 0x0F800000u);  // inf, NaN: exponent 31
   return as_float(number | (special & 0x7F800000u) | ((h & 0x8000u) << 16));
 }
+HEED_INLINE VF load_bf16(const uint16_t* p) { return as_float(VI{p[0], p[1], p[2], p[3]} << 16); }
 HEED_INLINE uint16_t half_bits(float x) {
   const uint32_t u = bits<uint32_t>(x);
   const uint32_t sign = (u >> 16) & 0x8000u, a = u & 0x7FFFFFFFu;
@@ -138,6 +139,7 @@ HEED_INLINE void store_interleaved(uint32_t* p, VI even, VI odd) {
 
 constexpr int kProductRows = 2;
 constexpr int kProductVectors = 2;
+constexpr int kFloatRows = 4;  // of products with weights that are floats
 
 // Keeps x in a register: gcc takes a load for free and repeats it for every use.
 #define HEED_PIN(x) __asm__("" : "+x"(x))

@@ -1,0 +1,66 @@
+// What stands between products: norms before them, sums and activations behind. Every row by
+// itself, so bits do not depend on the other rows. No include guard: each ISA's unit includes this
+// text in its own namespace.
+
+namespace heed::kernels::HEED_ISA {
+namespace {
+
+// x / sqrt(mean(x^2) + eps) * w (arXiv:1910.07467), n floats in vectors of kLanes. Four sums, added
+// in a fixed order.
+void rms_norm_row(float* out, const float* x, const float* w, int n, float eps) {
+  constexpr int kSums = 4;
+  VF sums[kSums] = {zero(), zero(), zero(), zero()};
+  for (int i = 0; i < n; i += kSums * kLanes) {
+#pragma GCC unroll 4
+    for (int s = 0; s < kSums; ++s) {
+      const int at = i + s * kLanes;
+      if (at >= n) break;
+      const VF v = load_first(x + at, n - at);
+      sums[s] = fma(v, v, sums[s]);
+    }
+  }
+  float lanes[kLanes];
+  store(lanes, add(add(sums[0], sums[1]), add(sums[2], sums[3])));
+  float sum = 0;
+  for (const float lane : lanes) sum += lane;
+  const VF scale = set1(1.0f / __builtin_sqrtf(sum / static_cast<float>(n) + eps));
+  for (int at = 0; at < n; at += kLanes) {
+    const VF v = mul(load_first(x + at, n - at), scale);
+    store_first(out + at, mul(v, load_first(w + at, n - at)), n - at);
+  }
+}
+
+// y += b, rows of n floats; b_stride 0 adds the same row to all.
+void add_rows(float* y, int64_t y_stride, const float* b, int64_t b_stride, int rows, int n) {
+  for (int r = 0; r < rows; ++r, y += y_stride, b += b_stride) {
+    for (int at = 0; at < n; at += kLanes) {
+      store_first(y + at, add(load_first(y + at, n - at), load_first(b + at, n - at)), n - at);
+    }
+  }
+}
+
+// x / (1 + e^-x), with the exponential of -|x| only.
+HEED_INLINE VF silu(VF x) {
+  const VF t = exp2_approx<6>(mul(abs(x), set1(-1.4426950408889634f)));
+  const VF one = set1(1.0f);
+  return div(mul(x, select_less(x, zero(), t, one)), add(one, t));
+}
+
+// x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))).
+HEED_INLINE VF gelu(VF x) {
+  const VF inner =
+      mul(mul(x, set1(0.7978845608028654f)), fma(mul(x, x), set1(0.044715f), set1(1.0f)));
+  const VF half = mul(x, set1(0.5f));
+  return fma(half, tanh_approx(inner), half);
+}
+
+// gate = act(gate) * up; n is a multiple of kLanes.
+void gate_silu(float* gate, const float* up, int n) {
+  for (int i = 0; i < n; i += kLanes) store(gate + i, mul(silu(load(gate + i)), load(up + i)));
+}
+void gate_gelu(float* gate, const float* up, int n) {
+  for (int i = 0; i < n; i += kLanes) store(gate + i, mul(gelu(load(gate + i)), load(up + i)));
+}
+
+}  // namespace
+}  // namespace heed::kernels::HEED_ISA

@@ -1,0 +1,17 @@
+// The table of one ISA's unit. No include guard: each unit includes this text in its own namespace.
+
+namespace heed::kernels::HEED_ISA {
+
+extern const LinearTable kLinearTable = {
+    {quantize_rows, pack_floats, pack_pairs},
+    {sizeof(InputBlock), kFloatBlockBytes, kPairBlockBytes},
+    {linear_product<Q4_0>, linear_product<Q4_1>, linear_product<Q5_0>, linear_product<Q5_1>,
+     linear_product<Q8_0>, linear_product<Iq4Nl>, linear_product<Mxfp4>, linear_product<Q4K>,
+     linear_product<Q5K>, linear_product<Q6K>, float_product<F32Operand>, float_product<F16Operand>,
+     float_product<Bf16Operand>},
+    rms_norm_row,
+    add_rows,
+    {gate_silu, gate_gelu},
+};
+
+}  // namespace heed::kernels::HEED_ISA

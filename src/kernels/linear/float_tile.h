@@ -1,0 +1,131 @@
+// Products with weights that are floats in the file: a tile of R rows of x against two vectors of
+// outputs, the whole contraction in registers. Per output one chain of fma over the inputs, so a
+// row's bits depend neither on the other rows nor on the tile. No include guard: each ISA's unit
+// includes this text in its own namespace.
+
+namespace heed::kernels::HEED_ISA {
+namespace {
+
+constexpr int kFloatVectors = 2;
+
+template <class Op, int R, int sub>
+HEED_INLINE void float_step(VF (&acc)[R][kFloatVectors], const typename Op::X* x, ptrdiff_t pack,
+                            const typename Op::B* w) {
+  typename Op::V b[kFloatVectors];
+#pragma GCC unroll 2
+  for (int v = 0; v < kFloatVectors; ++v) {
+    b[v] = Op::template load_b<sub>(w + v * kLanes);
+    HEED_PIN(b[v]);
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) {
+    const typename Op::V a = Op::broadcast(x + (r / kInputRows) * pack + r % kInputRows);
+#pragma GCC unroll 2
+    for (int v = 0; v < kFloatVectors; ++v) acc[r][v] = Op::multiply_add(acc[r][v], a, b[v]);
+  }
+}
+
+// x: packs of four rows, `pack` elements apart.
+template <class Op, int R>
+__attribute__((noinline)) void float_tile(const LinearCall& call, const typename Op::X* x,
+                                          ptrdiff_t pack, int v0, float* y) {
+  VF acc[R][kFloatVectors];
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 2
+    for (int v = 0; v < kFloatVectors; ++v) acc[r][v] = zero();
+  }
+  constexpr size_t kStepBytes = kGroupOutputs * sizeof(typename Op::B);
+  const auto* w = reinterpret_cast<const typename Op::B*>(call.group) + v0 * kLanes;
+  const int steps = call.blocks * (kBlockInputs / Op::kPack);
+#pragma GCC unroll 1
+  for (int s = 0; s < steps; ++s) {
+    if constexpr (R <= kFewRows) {
+      if (v0 == 0) {
+#pragma GCC unroll 2
+        for (size_t i = 0; i < kStepBytes; i += 64) {
+          prefetch_l2(reinterpret_cast<const uint8_t*>(w) + kPrefetchAhead + i);
+        }
+      }
+    }
+    float_step<Op, R, 0>(acc, x, pack, w);
+    x += kInputRows;
+    if constexpr (Op::kSub == 2) {
+      float_step<Op, R, 1>(acc, x, pack, w);
+      x += kInputRows;
+    }
+    w += kGroupOutputs;
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 2
+    for (int v = 0; v < kFloatVectors; ++v) {
+      const int first = (v0 + v) * kLanes;
+      if (first < call.outputs) {
+        store_first(y + r * call.y_stride + first, acc[r][v], call.outputs - first);
+      }
+    }
+  }
+}
+
+template <class Op, int R>
+HEED_INLINE void float_rows(const LinearCall& call, const typename Op::X* x, ptrdiff_t pack,
+                            int row) {
+  for (int v = 0; v < kGroupOutputs / kLanes; v += kFloatVectors) {
+    float_tile<Op, R>(call, x, pack, v, call.y + row * call.y_stride);
+  }
+}
+
+template <class Op>
+void float_product(const LinearCall& call) {
+  const ptrdiff_t pack =
+      static_cast<ptrdiff_t>(call.blocks) * (kBlockInputs / Op::kPack) * Op::kSub * kInputRows;
+  const auto* x = static_cast<const typename Op::X*>(call.x);
+  int row = 0;
+  if constexpr (kFloatRows == 2 * kInputRows) {
+    for (; call.rows - row >= kFloatRows; row += kFloatRows, x += 2 * pack) {
+      float_rows<Op, kFloatRows>(call, x, pack, row);
+    }
+  }
+  for (; row < call.rows; row += kInputRows, x += pack) {
+    switch (call.rows - row) {
+      case 1: float_rows<Op, 1>(call, x, pack, row); break;
+      case 2: float_rows<Op, 2>(call, x, pack, row); break;
+      case 3: float_rows<Op, 3>(call, x, pack, row); break;
+      default: float_rows<Op, 4>(call, x, pack, row); break;
+    }
+  }
+}
+
+// Four rows of x side by side: out[i][row].
+void pack_floats(void* out, const float* x, int64_t stride, int rows, int blocks) {
+  auto* to = static_cast<float*>(out);
+  const int inputs = blocks * kBlockInputs;
+  for (int r = 0; r < rows; ++r) {
+    const float* from = x + r * stride;
+    for (int i = 0; i < inputs; ++i) to[i * kInputRows + r] = from[i];
+  }
+}
+
+#if defined(HEED_BF16_DOT)
+// The same with pairs of neighbouring inputs rounded to bf16: out[pair][row].
+void pack_pairs(void* out, const float* x, int64_t stride, int rows, int blocks) {
+  auto* to = static_cast<uint32_t*>(out);
+  constexpr int kPairs = kBlockInputs / 2;
+  for (int b = 0; b < blocks; ++b, to += kPairs * kInputRows) {
+    for (int r = 0; r < rows; ++r) {
+      const float* from = x + r * stride + b * kBlockInputs;
+      uint32_t pairs[kPairs];
+      store_words(pairs, to_bf16_pairs(load(from), load(from + kLanes)));
+      for (int i = 0; i < kPairs; ++i) to[i * kInputRows + r] = pairs[i];
+    }
+  }
+}
+constexpr size_t kPairBlockBytes = kBlockInputs / 2 * kInputRows * sizeof(uint32_t);
+#else
+constexpr auto* pack_pairs = pack_floats;
+constexpr size_t kPairBlockBytes = kFloatBlockBytes;
+#endif
+
+}  // namespace
+}  // namespace heed::kernels::HEED_ISA
