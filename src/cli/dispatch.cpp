@@ -82,6 +82,7 @@ std::vector<std::unique_ptr<Verb>> all_verbs() {
   verbs.push_back(make_pull());
   verbs.push_back(make_ls());
   verbs.push_back(make_rm());
+  verbs.push_back(make_show());
   verbs.push_back(make_bench());
   verbs.push_back(make_kl());
   verbs.push_back(make_doctor());

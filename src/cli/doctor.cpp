@@ -12,6 +12,7 @@
 #include "cpu/features.h"
 #include "eval/machine.h"
 #include "heed/cpu.h"
+#include "linear/unit.h"
 #include "model/threads.h"
 
 namespace heed::cli {
@@ -23,6 +24,7 @@ struct Checkup {
   std::vector<std::string> features;
   double steal_during = 0;  // share of the measuring time that the hypervisor took
   double roof_spread = 0;   // lowest fp32 round over the highest
+  std::string products;     // what heed's own multiply in
   std::vector<std::string> findings;
 };
 
@@ -43,6 +45,11 @@ std::vector<std::string> feature_names() {
     if (present) names.emplace_back(name);
   }
   return names;
+}
+
+std::string product_units(Isa isa) {
+  return cat("quantised weights as bytes by ", byte_instruction(isa), ", BF16 in ",
+             product_unit_name(product_unit(isa, WeightType::kBf16)), ", F16 and F32 in fp32");
 }
 
 // Each roof is the maximum over the rounds, because a disturbance only ever lowers one.
@@ -164,6 +171,7 @@ nlohmann::ordered_json to_json(const Checkup& c) {
   nlohmann::ordered_json out;
   out["machine"] = eval::to_json(c.machine);
   out["features"] = c.features;
+  out["products"] = c.products;
   out["cores"] = {{"online", s.cpus_online},
                   {"allowed", s.cpus_allowed},
                   {"quota", s.cpu_quota},
@@ -198,6 +206,7 @@ void print_text(const Checkup& c) {
   fmt::print("peaks          fp32 {}, bf16 {}, int8 {} ({} threads, the best of the rounds)\n",
              rate(m.fp32_gflops, "GFLOP/s"), rate(m.bf16_gflops, "GFLOP/s"),
              rate(m.int8_gops, "GOP/s"), m.threads);
+  fmt::print("products       {}\n", c.products);
   fmt::print("memory         {} available of {}{}, reading {:.1f} GB/s\n",
              known_text(s.memory_available), known_text(s.memory_total),
              s.memory_limit > 0 ? cat(", limit ", bytes_text(s.memory_limit)) : "", m.stream_gbps);
@@ -239,6 +248,7 @@ class DoctorVerb final : public Verb {
     c.machine = std::move(*machine);
     c.system = read_system_facts();
     c.features = feature_names();
+    if (const Result<Isa> isa = choose_isa(); isa.is_ok()) c.products = product_units(*isa);
     if (const Status measured = measure(c, rounds_); !measured.is_ok()) return fail(measured);
     if (interrupt_token().cancelled()) {
       acknowledge_interrupt();

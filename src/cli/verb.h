@@ -31,6 +31,7 @@ std::unique_ptr<Verb> make_run();
 std::unique_ptr<Verb> make_pull();
 std::unique_ptr<Verb> make_ls();
 std::unique_ptr<Verb> make_rm();
+std::unique_ptr<Verb> make_show();
 std::unique_ptr<Verb> make_bench();
 std::unique_ptr<Verb> make_kl();
 std::unique_ptr<Verb> make_doctor();

@@ -51,6 +51,16 @@ const PackedWeight* ModelWeights::packed(const ggml_tensor* weight) const {
   return at == storage_->packed.end() ? nullptr : &at->second;
 }
 
+bool ModelWeights::repacked(const ggml_tensor* weight) const {
+  for (const GgmlContext& context : storage_->repacked) {
+    ggml_tensor* at = ggml_get_first_tensor(context.get());
+    for (; at != nullptr; at = ggml_get_next_tensor(context.get(), at)) {
+      if (at == weight) return true;
+    }
+  }
+  return false;
+}
+
 int64_t ModelWeights::most_inputs() const {
   int64_t most = 0;
   for (const auto& [tensor, weight] : storage_->packed) most = std::max(most, weight.inputs());

@@ -46,7 +46,8 @@ class ModelWeights {
 
   // Null when ggml multiplies with this tensor.
   const PackedWeight* packed(const ggml_tensor* weight) const;
-  int64_t most_inputs() const;  // of a row of a packed weight; 0 without any
+  bool repacked(const ggml_tensor* weight) const;  // rearranged by ggml
+  int64_t most_inputs() const;                     // of a row of a packed weight; 0 without any
 
   uint64_t mapped_bytes() const;     // read from the file in place
   uint64_t looked_up_bytes() const;  // of those: only the rows of the tokens that come

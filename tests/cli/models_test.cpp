@@ -73,7 +73,9 @@ TEST(doctor, a_forced_instruction_set_is_used_and_reported) {
   const Finished f = heed({"doctor", "-o", "json", "--rounds", "1", "-t", "1"},
                           {.input = {}, .env = {{"HEED_ISA", "scalar"}}});
   ASSERT_EQ(f.code, 0) << f.err;
-  EXPECT_EQ(nlohmann::json::parse(f.out)["machine"]["isa"], "scalar");
+  const auto j = nlohmann::json::parse(f.out);
+  EXPECT_EQ(j["machine"]["isa"], "scalar");
+  EXPECT_NE(j["products"].get<std::string>().find("BF16 in fp32"), std::string::npos);
   const Finished wrong = heed({"doctor"}, {.input = {}, .env = {{"HEED_ISA", "avx3"}}});
   EXPECT_EQ(wrong.code, 1);
   EXPECT_NE(wrong.err.find("avx3"), std::string::npos);

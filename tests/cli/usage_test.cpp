@@ -28,40 +28,46 @@ TEST_P(WrongUsage, ends_with_code_2_and_names_the_way_out) {
 
 INSTANTIATE_TEST_SUITE_P(
     Lines, WrongUsage,
-    testing::Values(Wrong{{"rnu"}, "did you mean 'run'"},
-                    Wrong{{"--versoin"}, "did you mean '--version'?"},
-                    Wrong{{"run", "m", "--tmep", "1"}, "did you mean '--temp'"},
-                    Wrong{{"run", "m", "-temp", "1"}, "did you mean '--temp'"},
-                    Wrong{{"run", "m", "-cpk", "f16"}, "did you mean '-ctk'"},
-                    Wrong{{"run", "m", "--ctx-sze=9", "-p", "x"}, "did you mean '--ctx-size'"},
-                    Wrong{{"run", "m", "-p", "x", "-ctk", "bf61"}, "did you mean 'bf16'"},
-                    Wrong{{"run", "m", "-p", "x", "--samplers", "top_k;tpo_p"},
-                          "did you mean 'top_p'"},
-                    Wrong{{"run", "m", "-p", "x", "-fa", "off"}, "no other attention"},
-                    Wrong{{"run", "m", "-p", "x", "--top-p", "1.5"}, "top-p is 1.5"},
-                    Wrong{{"run", "m", "-p", "x", "-t", "many"}, "--threads"},
-                    Wrong{{"run", "m", "-p", "x", "-c", "-5"}, "--ctx-size"},
-                    Wrong{{"run", "m", "-p", "x", "-ub", "8193"}, "8192"},
-                    Wrong{{"run", "m", "-p", "x", "-ub", "0"}, "8192"},
-                    Wrong{{"run", "m", "-p", "x", "-o", "jsno"}, "did you mean 'json'"},
-                    Wrong{{"run", "m", "-p", "x", "--expect", "y"}, "--compare"},
-                    Wrong{{"run", "m", "-p", "x", "y"}, "both prompts"},
-                    Wrong{{"run", "m", "-p", "x", "--keep", "4"}, "never drops tokens"},
-                    Wrong{{"run", "-m", "m", "one", "two"}, "unexpected argument 'two'"},
-                    Wrong{{"run"}, "no model"}, Wrong{{"run", "m"}, "no prompt"},
-                    Wrong{{"pull"}, "NAME"}, Wrong{{"ls", "extra"}, "unexpected argument 'extra'"},
-                    Wrong{{"bench", "-m", "m", "-d", "1,,2"}, "--n-depth: '1,,2' has an empty"},
-                    Wrong{{"bench", "-m", "m", "-p", "1,2,"}, "--n-prompt: '1,2,' has an empty"},
-                    Wrong{{"bench", "-m", "m", "-p", "1k"}, "'1k' is not a whole number"},
-                    Wrong{{"bench", "-m", "m", "-n", "99999999999999999999"}, "too large"},
-                    Wrong{{"bench", "kernels", "--formats", "f32,bf17"}, "did you mean 'bf16'"},
-                    Wrong{{"bench", "kernels", "--lengths", "3"}, "64 (one page)"},
-                    Wrong{{"bench", "kernels", "--head-sizes", "33"}, "multiple of 32"},
-                    Wrong{{"bench", "-m", "m", "--baseline", "foo"}, "flash=on|off"},
-                    Wrong{{"bench", "-m", "m", "-r", "-1"}, "--repeat"},
-                    Wrong{{"bench", "-m", "m", "-p", "0", "-n", "0"}, "no test"},
-                    Wrong{{"kl", "-m", "m", "--text", "t", "-c", "0"}, "--ctx-size"},
-                    Wrong{{"-x"}, "heed run -x"}));
+    testing::Values(
+        Wrong{{"rnu"}, "did you mean 'run'"}, Wrong{{"--versoin"}, "did you mean '--version'?"},
+        Wrong{{"run", "m", "--tmep", "1"}, "did you mean '--temp'"},
+        Wrong{{"run", "m", "-temp", "1"}, "did you mean '--temp'"},
+        Wrong{{"run", "m", "-cpk", "f16"}, "did you mean '-ctk'"},
+        Wrong{{"run", "m", "--ctx-sze=9", "-p", "x"}, "did you mean '--ctx-size'"},
+        Wrong{{"run", "m", "-p", "x", "-ctk", "bf61"}, "did you mean 'bf16'"},
+        Wrong{{"run", "m", "-p", "x", "--samplers", "top_k;tpo_p"}, "did you mean 'top_p'"},
+        Wrong{{"run", "m", "-p", "x", "-fa", "off"}, "no other attention"},
+        Wrong{{"run", "m", "-p", "x", "--top-p", "1.5"}, "top-p is 1.5"},
+        Wrong{{"run", "m", "-p", "x", "-t", "many"}, "--threads"},
+        Wrong{{"run", "m", "-p", "x", "-c", "-5"}, "--ctx-size"},
+        Wrong{{"run", "m", "-p", "x", "-ub", "8193"}, "8192"},
+        Wrong{{"run", "m", "-p", "x", "-ub", "0"}, "8192"},
+        Wrong{{"run", "m", "-p", "x", "-o", "jsno"}, "did you mean 'json'"},
+        Wrong{{"run", "m", "-p", "x", "--expect", "y"}, "--compare"},
+        Wrong{{"run", "m", "-p", "x", "y"}, "both prompts"},
+        Wrong{{"run", "m", "-p", "x", "--keep", "4"}, "never drops tokens"},
+        Wrong{{"run", "-m", "m", "one", "two"}, "unexpected argument 'two'"},
+        Wrong{{"run"}, "no model"}, Wrong{{"run", "m"}, "no prompt"}, Wrong{{"pull"}, "NAME"},
+        Wrong{{"ls", "extra"}, "unexpected argument 'extra'"},
+        Wrong{{"bench", "-m", "m", "-d", "1,,2"}, "--n-depth: '1,,2' has an empty"},
+        Wrong{{"bench", "-m", "m", "-p", "1,2,"}, "--n-prompt: '1,2,' has an empty"},
+        Wrong{{"bench", "-m", "m", "-p", "1k"}, "'1k' is not a whole number"},
+        Wrong{{"bench", "-m", "m", "-n", "99999999999999999999"}, "too large"},
+        Wrong{{"bench", "kernels", "--formats", "f32,bf17"}, "did you mean 'bf16'"},
+        Wrong{{"bench", "kernels", "--lengths", "3"}, "64 (one page)"},
+        Wrong{{"bench", "kernels", "--head-sizes", "33"}, "multiple of 32"},
+        Wrong{{"bench", "linears", "--types", "q4_0,q4k"}, "did you mean 'q4_k'"},
+        Wrong{{"bench", "linears", "--sizes", "576"}, "INPUTSxOUTPUTS"},
+        Wrong{{"bench", "linears", "--sizes", "64x"}, "'' is not a whole number"},
+        Wrong{{"bench", "linears", "--sizes", "33x64"}, "a multiple of 32"},
+        Wrong{{"bench", "linears", "--rows", "0"}, "1 to 65536"},
+        Wrong{{"bench", "linears", "--types", "q4_k", "--sizes", "288x64"}, "blocks of 256"},
+        Wrong{{"show", "-m", "m", "-v"}, "add --weights"},
+        Wrong{{"bench", "-m", "m", "--baseline", "foo"}, "flash=on|off"},
+        Wrong{{"bench", "-m", "m", "-r", "-1"}, "--repeat"},
+        Wrong{{"bench", "-m", "m", "-p", "0", "-n", "0"}, "no test"},
+        Wrong{{"kl", "-m", "m", "--text", "t", "-c", "0"}, "--ctx-size"},
+        Wrong{{"-x"}, "heed run -x"}));
 
 TEST(usage, a_result_that_cannot_be_written_is_a_failure) {
   for (const std::string words : {"--version", "ls", "ls -o json", "run --help", "doctor --help"}) {
@@ -92,7 +98,7 @@ TEST(usage, an_option_value_may_look_like_an_option) {
 }
 
 TEST(usage, every_verb_has_help_with_examples) {
-  for (const char* verb : {"run", "pull", "ls", "rm", "bench", "kl", "doctor"}) {
+  for (const char* verb : {"run", "pull", "ls", "rm", "show", "bench", "kl", "doctor"}) {
     const Finished a = heed({"help", verb});
     const Finished b = heed({verb, "--help"});
     EXPECT_EQ(a.code, 0);
@@ -112,7 +118,7 @@ TEST(usage, version_and_help_are_results) {
   EXPECT_EQ(heed({"--version"}).out.substr(0, 5), "heed ");
   const Finished f = heed({"--help"});
   EXPECT_EQ(f.code, 0);
-  for (const char* verb : {"run", "pull", "ls", "rm", "bench", "kl", "doctor"}) {
+  for (const char* verb : {"run", "pull", "ls", "rm", "show", "bench", "kl", "doctor"}) {
     EXPECT_NE(f.out.find(verb), std::string::npos);
   }
 }

@@ -1,0 +1,207 @@
+// heed show: what a model file is, and which kernel serves each of its weights.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cctype>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "cli/interrupt.h"
+#include "cli/model_source.h"
+#include "cli/parse.h"
+#include "cli/terminal.h"
+#include "heed/engine.h"
+#include "model/weight_uses.h"
+
+namespace heed::cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// Tensors that are the same but for their layer.
+struct WeightClass {
+  WeightUse use;  // its name has * for the layer, its bytes are of all
+  int tensors = 0;
+};
+
+// "blk.7.attn_q.weight" is "blk.*.attn_q.weight".
+std::string class_name(const std::string& name) {
+  constexpr std::string_view kBlock = "blk.";
+  if (!name.starts_with(kBlock)) return name;
+  size_t at = kBlock.size();
+  while (at < name.size() && std::isdigit(static_cast<unsigned char>(name[at])) != 0) ++at;
+  return at == kBlock.size() ? name : fmt::format("{}*{}", kBlock, name.substr(at));
+}
+
+// In the order in which each class is first met.
+std::vector<WeightClass> classes_of(const std::vector<WeightUse>& weights, bool each) {
+  std::vector<WeightClass> classes;
+  std::map<std::string, size_t> known;
+  for (const WeightUse& use : weights) {
+    const std::string name = each ? use.name : class_name(use.name);
+    const auto key =
+        fmt::format("{} {} {} {} {}", name, use.type, use.inputs, use.outputs, use.kernel);
+    const auto [at, added] = known.try_emplace(key, classes.size());
+    if (added) {
+      classes.push_back({use, 0});
+      classes.back().use.name = name;
+      classes.back().use.file_bytes = classes.back().use.resident_bytes = 0;
+    }
+    WeightClass& c = classes[at->second];
+    ++c.tensors;
+    c.use.file_bytes += use.file_bytes;
+    c.use.resident_bytes += use.resident_bytes;
+  }
+  return classes;
+}
+
+std::string shape_text(const WeightUse& use) {
+  return use.outputs == 1 ? fmt::format("{}", use.inputs)
+                          : fmt::format("{} x {}", use.inputs, use.outputs);
+}
+
+int windowed_layers(const ModelInfo& info) {
+  return static_cast<int>(
+      std::count_if(info.window.begin(), info.window.end(), [](int w) { return w > 0; }));
+}
+
+void print_info(const ModelInfo& info, const std::string& linear) {
+  fmt::print("model         {}\n", model_title(info));
+  fmt::print("file          {}, {}, {:.1f} million parameters\n", printable(info.path),
+             bytes_text(info.file_bytes), static_cast<double>(info.parameters) * 1e-6);
+  fmt::print("context       {} tokens\n", info.trained_context);
+  fmt::print("layers        {}, width {}, feed-forward {}, vocabulary {}\n", info.layers, info.embd,
+             info.ff, info.vocab);
+  fmt::print("attention     {} query heads on {} KV heads of {}", info.heads, info.kv_heads,
+             info.dk == info.dv ? fmt::format("{}", info.dk)
+                                : fmt::format("{} (values {})", info.dk, info.dv));
+  if (const int windowed = windowed_layers(info); windowed > 0) {
+    fmt::print(", {} of {} layers see a window of {}", windowed, info.layers,
+               *std::max_element(info.window.begin(), info.window.end()));
+  }
+  fmt::print("\npages         K {}, V {}\n", format_name(info.default_k),
+             format_name(info.default_v));
+  fmt::print("chat template {}\n", info.has_chat_template ? "yes" : "none");
+  fmt::print("products      {}\n", linear);
+}
+
+void print_weights(const std::vector<WeightClass>& classes) {
+  size_t name = 4, shape = 5;
+  for (const WeightClass& c : classes) {
+    name = std::max(name, printable(c.use.name).size());
+    shape = std::max(shape, shape_text(c.use).size());
+  }
+  fmt::print("\n{:>7}  {:<{}}  {:<7}  {:>{}}  {:>10}  {:>10}  {}\n", "tensors", "name", name,
+             "type", "shape", shape, "in file", "loaded", "kernel");
+  for (const WeightClass& c : classes) {
+    fmt::print("{:>7}  {:<{}}  {:<7}  {:>{}}  {:>10}  {:>10}  {}\n", c.tensors,
+               printable(c.use.name), name, c.use.type, shape_text(c.use), shape,
+               bytes_text(c.use.file_bytes), bytes_text(c.use.resident_bytes), c.use.kernel);
+  }
+}
+
+Json weights_json(const std::vector<WeightClass>& classes) {
+  Json rows = Json::array();
+  for (const WeightClass& c : classes) {
+    rows.push_back({{"name", c.use.name},
+                    {"tensors", c.tensors},
+                    {"type", c.use.type},
+                    {"inputs", c.use.inputs},
+                    {"outputs", c.use.outputs},
+                    {"file_bytes", c.use.file_bytes},
+                    {"resident_bytes", c.use.resident_bytes},
+                    {"kernel", c.use.kernel}});
+  }
+  return rows;
+}
+
+Json info_json(const ModelInfo& info, const std::string& linear) {
+  return {{"path", info.path},
+          {"name", info.name},
+          {"architecture", info.architecture},
+          {"file_type", info.file_type},
+          {"file_bytes", info.file_bytes},
+          {"parameters", info.parameters},
+          {"trained_context", info.trained_context},
+          {"layers", info.layers},
+          {"embd", info.embd},
+          {"ff", info.ff},
+          {"vocab", info.vocab},
+          {"heads", info.heads},
+          {"kv_heads", info.kv_heads},
+          {"dk", info.dk},
+          {"dv", info.dv},
+          {"window", info.window},
+          {"k_format", format_name(info.default_k)},
+          {"v_format", format_name(info.default_v)},
+          {"has_chat_template", info.has_chat_template},
+          {"linear", linear}};
+}
+
+class ShowVerb final : public Verb {
+ public:
+  const char* name() const override { return "show"; }
+  const char* summary() const override {
+    return "Describe a model file and the kernels that serve its weights";
+  }
+  const char* examples() const override {
+    return "  heed show -m smollm2:135m\n"
+           "  heed show -m smollm2:135m --weights --linear ggml\n"
+           "  heed show -m any.gguf --weights -v -o json\n";
+  }
+
+  void options(CLI::App& app) override {
+    add(app, "-m,--model", model_, "GGUF file or short name; what is missing is pulled")
+        ->required();
+    add_flag(app, "--weights", weights_, "Types, sizes and kernels of the weights, by class");
+    add_flag(app, "-v,--verbose", each_, "With --weights: every tensor on a line of its own");
+    add(app, "--linear", linear_, "Products: heed's own where it has them, or ggml's")
+        ->check(one_of({"heed", "ggml"}))
+        ->capture_default_str();
+    add(app, "-o,--output", output_, "Form of the result")
+        ->check(one_of({"text", "json"}))
+        ->capture_default_str();
+    add_flag(app, "--offline", offline_, "Use only what is on this machine");
+  }
+
+  int run() override {
+    if (each_ && !weights_) return usage_error(name(), "--verbose lists weights; add --weights");
+    watch_interrupts();
+    const Status shown = show();
+    if (shown.code() == Code::kCancelled) {
+      acknowledge_interrupt();
+      note("interrupted");
+      return interrupt_exit_code();
+    }
+    return shown.is_ok() ? kDone : fail(shown);
+  }
+
+ private:
+  Status show() const {
+    HEED_ASSIGN(const std::string path,
+                model_path(model_, offline_, ProgressLine::Mode::kOnTerminal));
+    ModelOptions options;
+    HEED_ASSIGN(options.linear, parse_linear(linear_));
+    HEED_ASSIGN(const ModelInfo info, Model::inspect(path));
+    HEED_ASSIGN(const ModelWeightUses uses, list_weight_uses(path, options));
+    const auto classes = classes_of(uses.weights, each_);
+    if (output_ == "json") {
+      Json json = info_json(info, uses.linear);
+      if (weights_) json["weights"] = weights_json(classes);
+      print_json(json);
+      return Status::ok();
+    }
+    print_info(info, uses.linear);
+    if (weights_) print_weights(classes);
+    return Status::ok();
+  }
+
+  std::string model_, linear_ = "heed", output_ = "text";
+  bool weights_ = false, each_ = false, offline_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<Verb> make_show() { return std::make_unique<ShowVerb>(); }
+
+}  // namespace heed::cli

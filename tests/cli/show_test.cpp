@@ -1,0 +1,100 @@
+// heed show: a model file's facts, and the kernel of every weight.
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "process.h"
+
+namespace heed::test {
+namespace {
+
+nlohmann::json shown(std::vector<std::string> more, const Process::Options& options = {}) {
+  std::vector<std::string> words{"show", "-m", small_model(), "-o", "json"};
+  words.insert(words.end(), more.begin(), more.end());
+  const Finished f = heed(words, options);
+  EXPECT_EQ(f.code, 0) << f.err;
+  return nlohmann::json::parse(f.out, nullptr, false);
+}
+
+// Kernel to the number of tensors that it serves.
+std::map<std::string, int> kernels_of(const nlohmann::json& j) {
+  std::map<std::string, int> kernels;
+  for (const auto& w : j["weights"]) kernels[w["kernel"]] += w["tensors"].get<int>();
+  return kernels;
+}
+
+TEST(show, a_model_has_its_facts) {
+  const auto j = shown({});
+  EXPECT_EQ(j["architecture"], "llama");
+  EXPECT_EQ(j["file_type"], "Q4_1");
+  EXPECT_EQ(j["layers"], 30);
+  EXPECT_EQ(j["heads"], 9);
+  EXPECT_EQ(j["kv_heads"], 3);
+  EXPECT_EQ(j["dk"], 64);
+  EXPECT_EQ(j["trained_context"], 8192);
+  EXPECT_EQ(j["linear"], "heed");
+  EXPECT_FALSE(j.contains("weights"));
+}
+
+TEST(show, every_tensor_of_the_file_has_a_kernel) {
+  const auto j = shown({"--weights", "-v"});
+  std::map<std::string, std::string> kernels;
+  uint64_t bytes = 0;
+  for (const auto& w : j["weights"]) {
+    EXPECT_EQ(w["tensors"], 1);
+    if (kernels.count(w["name"]) == 0) bytes += w["file_bytes"].get<uint64_t>();
+    kernels[w["name"]] += w["kernel"].get<std::string>() + ";";
+    EXPECT_EQ(w["resident_bytes"] == 0, w["kernel"] == "row lookup") << w;
+  }
+  EXPECT_EQ(kernels["token_embd.weight"], "row lookup;heed int8;");  // it serves as head too
+  EXPECT_EQ(kernels["blk.0.attn_norm.weight"], "vector;");
+  EXPECT_EQ(kernels["blk.29.ffn_down.weight"], "heed int8;");
+  EXPECT_EQ(kernels.size(), 272u);
+  const auto file = std::filesystem::file_size(small_model());
+  EXPECT_LT(bytes, file);
+  EXPECT_GT(bytes, file - (4 << 20));  // the rest is the header with the vocabulary
+}
+
+TEST(show, classes_hold_the_same_tensors_as_the_list) {
+  const auto classes = shown({"--weights"}), each = shown({"--weights", "-v"});
+  EXPECT_LT(classes["weights"].size(), 20u);
+  EXPECT_EQ(kernels_of(classes), kernels_of(each));
+  const auto sum = [](const nlohmann::json& j, const char* key) {
+    uint64_t bytes = 0;
+    for (const auto& w : j["weights"]) bytes += w[key].get<uint64_t>();
+    return bytes;
+  };
+  for (const char* key : {"file_bytes", "resident_bytes"}) {
+    EXPECT_EQ(sum(classes, key), sum(each, key)) << key;
+  }
+}
+
+TEST(show, linear_decides_which_kernels_serve) {
+  const auto heed_kernels = kernels_of(shown({"--weights"}));
+  const auto ggml = shown({"--weights", "--linear", "ggml"});
+  const auto ggml_kernels = kernels_of(ggml);
+  EXPECT_EQ(ggml["linear"], "ggml plain");  // Q4_1 has no rearranged layout
+  EXPECT_EQ(heed_kernels.count("ggml plain"), 0u);
+  EXPECT_EQ(ggml_kernels.count("heed int8"), 0u);
+  EXPECT_GT(ggml_kernels.at("ggml plain"), 200);
+}
+
+TEST(show, people_get_a_table) {
+  const Finished f = heed({"show", "-m", small_model(), "--weights"});
+  ASSERT_EQ(f.code, 0) << f.err;
+  for (const char* text : {"9 query heads on 3 KV heads of 64", "blk.*.attn_q.weight", "576 x 1536",
+                           "heed int8", "8192 tokens"}) {
+    EXPECT_NE(f.out.find(text), std::string::npos) << text << "\n" << f.out;
+  }
+}
+
+TEST(show, what_is_no_model_is_refused) {
+  EXPECT_EQ(heed({"show", "-m", "/dev/null"}).code, 1);
+  EXPECT_EQ(heed({"show", "-m", "/nonexistent.gguf", "--offline"}).code, 1);
+  EXPECT_EQ(heed({"show"}).code, 2);
+}
+
+}  // namespace
+}  // namespace heed::test
