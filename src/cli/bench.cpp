@@ -1,10 +1,12 @@
-// heed bench: rates of a model beside llama.cpp's, or of the attention kernels beside ggml's.
+// heed bench: rates of a model beside llama.cpp's, or of the attention kernels or the matrix
+// products beside ggml's.
 #include <fmt/format.h>
 #include <poll.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
+#include <cctype>
 #include <climits>
 #include <memory>
 #include <string_view>
@@ -17,6 +19,7 @@
 #include "cli/terminal.h"
 #include "eval/baseline_choice.h"
 #include "eval/bench_kernels.h"
+#include "eval/bench_linears.h"
 #include "eval/bench_model.h"
 
 namespace heed::cli {
@@ -49,26 +52,40 @@ std::string print_so_far() {
                       : "interrupted; nobody read the rows that were measured";
 }
 
+// In the order of all_weight_types().
+std::vector<std::string> type_words() {
+  std::vector<std::string> words;
+  for (const WeightType type : eval::all_weight_types()) {
+    std::string word = weight_type_name(type);
+    for (char& c : word) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    words.push_back(std::move(word));
+  }
+  return words;
+}
+
 class BenchVerb final : public Verb {
  public:
   const char* name() const override { return "bench"; }
   const char* summary() const override {
-    return "Measure speed: a model beside llama.cpp, or `bench kernels` beside ggml";
+    return "Measure speed: a model beside llama.cpp, or `bench kernels|linears` beside ggml";
   }
   const char* examples() const override {
     return "  heed bench -m smollm2:135m -p 512,4096,16384 -n 32 -d 0,4096,16384 \\\n"
            "      --beyond-context --compare llama.cpp -o json\n"
-           "  heed bench kernels --head-sizes 64,128 --lengths 512,4096\n";
+           "  heed bench kernels --head-sizes 64,128 --lengths 512,4096\n"
+           "  heed bench linears --types q4_k,q6_k --sizes 2048x8192 --rows 1,512\n";
   }
   void options(CLI::App& app) override;
   int run() override;
 
  private:
   void kernel_options(CLI::App& app);
+  void linear_options(CLI::App& app);
   // Names to values, and what is wrong with them whatever the machine and the model.
   Status settle();
   Status settle_model();
   Status settle_kernels();
+  Status settle_linears();
   // Keeps (and in jsonl prints) what is measured so far.
   template <class Report>
   void take(const Report& so_far);
@@ -78,21 +95,24 @@ class BenchVerb final : public Verb {
 
   eval::BenchOptions o_;
   eval::KernelBenchOptions kernels_;
+  eval::LinearBenchOptions linears_;
   std::string what_, model_, compare_, baseline_, k_type_, v_type_, linear_ = "heed",
                                                                     output_ = "md";
-  std::vector<std::string> formats_, phases_;
+  std::vector<std::string> formats_, phases_, types_;
   eval::BenchForm form_ = eval::BenchForm::kMarkdown;
   size_t printed_ = 0;  // rows; jsonl only
   bool offline_ = false, quiet_ = false;
 };
 
 void BenchVerb::options(CLI::App& app) {
-  app.add_option("WHAT", what_, "kernels: the attention kernels alone")->check(one_of({"kernels"}));
+  app.add_option("WHAT", what_, "kernels: the attention kernels alone; linears: the products alone")
+      ->check(one_of({"kernels", "linears"}));
   add(app, "-m,--model", model_, "GGUF file or short name; what is missing is pulled");
   add_numbers(app, "-p,--n-prompt", o_.prompts, "Prompt lengths; 0: no prompt tests");
   add_numbers(app, "-n,--n-gen", o_.generate, "Generated tokens; 0: no generation tests");
   add_numbers(app, "-d,--n-depth", o_.depths, "Tokens held before a generation test");
-  add_flag(app, "--cross", o_.cross, "Prompt tests at every depth too, as llama-bench");
+  add_flag(app, "--cross", o_.cross,
+           "Prompt tests at every depth too, as llama-bench; linears: every size at every --rows");
   add_flag(app, "--beyond-context", o_.beyond_context,
            "Run past the trained context, for speed only; such rows are marked");
   add(app, "--compare", compare_, "A peer, in alternating rounds")->check(one_of({"llama.cpp"}));
@@ -115,6 +135,7 @@ void BenchVerb::options(CLI::App& app) {
            "Measure kl_vs_ref again even where it is kept; it is taken over a prompt, for "
            "generation rows too");
   kernel_options(app);
+  linear_options(app);
   add(app, "-o,--output", output_, "Form of the result")
       ->check(one_of(kForms))
       ->capture_default_str();
@@ -130,6 +151,26 @@ void BenchVerb::kernel_options(CLI::App& app) {
             "kernels: storage formats; default: all");
   add_words(app, "--phases", phases_, {"prefill", "decode"},
             "kernels: prefill, decode; default: both");
+}
+
+void BenchVerb::linear_options(CLI::App& app) {
+  add_words(app, "--types", types_, type_words(), "linears: types of weights; default: all");
+  const auto take = [this](const std::string& list) {
+    linears_.sizes.clear();
+    for (const std::string& entry : entries("--sizes", list)) {
+      const size_t by = entry.find('x');
+      if (by == std::string::npos) {
+        throw CLI::ValidationError("--sizes", cat("'", entry, "' is not INPUTSxOUTPUTS"));
+      }
+      linears_.sizes.push_back({number<int64_t>("--sizes", entry.substr(0, by)),
+                                number<int64_t>("--sizes", entry.substr(by + 1))});
+    }
+  };
+  app.add_option_function<std::string>("--sizes", take, "linears: weights as INPUTSxOUTPUTS")
+      ->envname(environment_name("--sizes"))
+      ->type_name("INxOUT,...")
+      ->default_str("576x1536,896x4864,2048x8192,4096x14336");
+  add_numbers(app, "--rows", linears_.rows, "linears: rows of x; up to 16 read fresh memory");
 }
 
 Status BenchVerb::settle_model() {
@@ -165,10 +206,24 @@ Status BenchVerb::settle_kernels() {
   return eval::check_options(kernels_);
 }
 
+Status BenchVerb::settle_linears() {
+  const std::vector<std::string> words = type_words();
+  if (!types_.empty()) linears_.types.clear();
+  for (const std::string& name : types_) {
+    const auto at = std::find(words.begin(), words.end(), name) - words.begin();
+    linears_.types.push_back(eval::all_weight_types()[static_cast<size_t>(at)]);
+  }
+  linears_.cross = o_.cross;
+  linears_.rounds = o_.rounds;
+  linears_.threads = o_.threads;
+  return eval::check_options(linears_);
+}
+
 Status BenchVerb::settle() {
   const auto at = std::find(kForms.begin(), kForms.end(), output_) - kForms.begin();
   form_ = static_cast<eval::BenchForm>(at);  // kForms is in the order of the enum
-  return what_ == "kernels" ? settle_kernels() : settle_model();
+  if (what_ == "kernels") return settle_kernels();
+  return what_ == "linears" ? settle_linears() : settle_model();
 }
 
 template <class Report>
@@ -188,11 +243,17 @@ void BenchVerb::take(const Report& so_far) {
 }
 
 Result<std::string> BenchVerb::measure() {
-  o_.cancel = kernels_.cancel = &interrupt_token();
-  if (!quiet_) o_.say = kernels_.say = [](const std::string& line) { note(printable(line)); };
+  o_.cancel = kernels_.cancel = linears_.cancel = &interrupt_token();
+  const auto say = [](const std::string& line) { note(printable(line)); };
+  if (!quiet_) o_.say = kernels_.say = linears_.say = say;
   if (what_ == "kernels") {
     kernels_.on_rows = [this](const eval::KernelReport& so_far) { take(so_far); };
     HEED_ASSIGN(const auto report, eval::bench_kernels(kernels_));
+    return rest_of(report);
+  }
+  if (what_ == "linears") {
+    linears_.on_rows = [this](const eval::LinearReport& so_far) { take(so_far); };
+    HEED_ASSIGN(const auto report, eval::bench_linears(linears_));
     return rest_of(report);
   }
   const auto mode = quiet_ ? ProgressLine::Mode::kOff : ProgressLine::Mode::kOnTerminal;
@@ -204,7 +265,7 @@ Result<std::string> BenchVerb::measure() {
 
 int BenchVerb::run() {
   if (model_.empty() && what_.empty()) {
-    return usage_error(name(), "-m MODEL says what to measure, or `heed bench kernels`");
+    return usage_error(name(), "-m MODEL says what to measure, or `heed bench kernels|linears`");
   }
   if (const Status settled = settle(); !settled.is_ok()) {
     return usage_error(name(), settled.message());

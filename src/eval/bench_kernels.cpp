@@ -2,9 +2,7 @@
 
 #include <algorithm>
 #include <array>
-#include <fstream>
 
-#include "base/clock.h"
 #include "base/text.h"
 #include "eval/kernel_reference.h"
 #include "eval/machine.h"
@@ -16,22 +14,7 @@ namespace heed::eval {
 namespace {
 
 constexpr int kQueryHeads = 8;
-constexpr int kRotation = 16;  // last-level caches that a decode case goes through
-constexpr uint64_t kAssumedCache = uint64_t{32} << 20;  // where the system does not tell
 constexpr int kCheckedRows = 4;
-
-// The largest cache of the first core, in bytes.
-uint64_t last_level_cache() {
-  uint64_t largest = 0;
-  for (int i = 0; i < 8; ++i) {
-    std::ifstream in(cat("/sys/devices/system/cpu/cpu0/cache/index", i, "/size"));
-    uint64_t size = 0;
-    char unit = 0;
-    if (in >> size) in >> unit;
-    largest = std::max(largest, size << (unit == 'M' ? 20 : unit == 'K' ? 10 : 0));
-  }
-  return largest > 0 ? largest : kAssumedCache;
-}
 
 int default_rounds(const KernelShape& shape) {
   if (shape.decode) return 21;
@@ -45,9 +28,7 @@ struct Timed {
   std::vector<double> seconds;  // a round
 };
 
-uint64_t rotate_bytes(const KernelShape& shape) {
-  return shape.decode ? kRotation * last_level_cache() : 0;
-}
+uint64_t rotate_bytes(const KernelShape& shape) { return shape.decode ? uncached_bytes() : 0; }
 
 constexpr std::array kGgmlFormats{Format::kF16, Format::kF32};
 
@@ -102,23 +83,14 @@ Result<std::vector<Timed>> make_contenders(const KernelBenchOptions& options,
 
 Status run_rounds(const KernelBenchOptions& options, const KernelShape& shape,
                   std::vector<Timed>& timed, Machine& machine) {
-  const int rounds = options.rounds > 0 ? options.rounds : default_rounds(shape);
-  for (int round = -1; round < rounds; ++round) {  // round -1 warms up
-    for (size_t i = 0; i < timed.size(); ++i) {
-      if (options.cancel != nullptr && options.cancel->cancelled()) {
-        return error(Code::kCancelled, "cancelled at ", shape.name());
-      }
-      Timed& one = timed[round % 2 == 0 ? i : timed.size() - 1 - i];
-      const auto start = Clock::now();
-      HEED_TRY(one.contender->round());
-      const double seconds = seconds_since(start);
-      one.contender->park();
-      if (round >= 0) {
-        one.seconds.push_back(seconds / static_cast<double>(one.contender->copies()));
-      }
-    }
-    if (round == 0 || round == rounds / 2) HEED_TRY(measure_roofs(machine));
-  }
+  RoundPlan plan;
+  plan.name = shape.name();
+  plan.rounds = options.rounds > 0 ? options.rounds : default_rounds(shape);
+  plan.cancel = options.cancel;
+  std::vector<Contender*> contenders;
+  for (const Timed& one : timed) contenders.push_back(one.contender.get());
+  HEED_ASSIGN(auto seconds, alternate(contenders, plan, machine));
+  for (size_t i = 0; i < timed.size(); ++i) timed[i].seconds = std::move(seconds[i]);
   return Status::ok();
 }
 
@@ -163,10 +135,7 @@ KernelRow make_row(const KernelShape& shape, const Timed& one, const std::vector
   if (!one.mine) return row;
   for (const Timed& peer : all) {
     if (peer.mine) continue;
-    std::vector<double> ratios;
-    for (size_t i = 0; i < one.seconds.size(); ++i) {
-      ratios.push_back(peer.seconds[i] / one.seconds[i]);
-    }
+    const std::vector<double> ratios = paired_ratios(one.seconds, peer.seconds);
     const std::string name = cat("ggml ", peer.contender->format());
     row.ratio[name] = median(ratios);
     row.ratio_p10[name] = quantile(ratios, 0.1);

@@ -177,7 +177,7 @@ void BenchRun::add_rows(const BenchTest& test, const std::vector<EngineRounds>& 
     row.beyond_context = test.end() > info_.trained_context;
     row.kl_vs_ref = e == 0 ? heed_kl_ : peer.kl;
     if (e == 0 && rounds.size() > 1) {
-      const auto ratios = paired_ratios(times, rounds[1]);
+      const auto ratios = paired_ratios(times.seconds, rounds[1].seconds);
       row.ratio = median(ratios);
       row.ratio_p10 = quantile(ratios, 0.1);
       if (peer.share && !times.attention_s.empty()) {

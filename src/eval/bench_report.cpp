@@ -2,12 +2,10 @@
 
 #include <fmt/format.h>
 
-#include <nlohmann/json.hpp>
+#include "eval/row_forms.h"
 
 namespace heed::eval {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 Json optional_json(const std::optional<double>& value) { return value ? Json(*value) : Json(); }
 
@@ -17,35 +15,12 @@ Json by_peer(const std::optional<double>& value) {
   return json;
 }
 
-// A CSV field holds the JSON text of its value, quoted where it needs to be.
-std::string csv_field(const Json& value) {
-  std::string text = value.is_string() ? value.get<std::string>()
-                     : value.is_null() ? std::string()
-                                       : dump(value);
-  if (text.find_first_of(",\"\n") == std::string::npos) return text;
-  std::string quoted = "\"";
-  for (const char c : text) quoted += c == '"' ? std::string("\"\"") : std::string(1, c);
-  return quoted + "\"";
-}
-
-std::string csv(const BenchReport& report) {
-  std::string text;
-  for (const BenchRow& row : report.rows) {
-    Json json = to_json(row);
-    json["ratio_vs"] = optional_json(row.ratio);  // one peer: a number reads better in a sheet
-    json["ratio_p10"] = optional_json(row.ratio_p10);
-    if (text.empty()) {
-      for (const auto& [key, value] : json.items()) text += (text.empty() ? "" : ",") + key;
-      text += '\n';
-    }
-    std::string line;
-    for (const auto& [key, value] : json.items()) {
-      if (!line.empty()) line += ',';
-      line += csv_field(value);
-    }
-    text += line + '\n';
-  }
-  return text;
+// For a sheet: one peer, so a number reads better than an object.
+Json flat_json(const BenchRow& row) {
+  Json json = to_json(row);
+  json["ratio_vs"] = optional_json(row.ratio);
+  json["ratio_p10"] = optional_json(row.ratio_p10);
+  return json;
 }
 
 std::string ratio_cell(const BenchRow& row) {
@@ -56,11 +31,7 @@ std::string ratio_cell(const BenchRow& row) {
 }
 
 std::string markdown(const BenchReport& report) {
-  const Machine& m = report.machine;
-  std::string text = fmt::format(
-      "{} (family {}), {}, {} threads; measured here: {:.0f} GFLOP/s fp32, {:.0f} bf16, "
-      "{:.0f} GOP/s int8, {:.0f} GB/s\n\n",
-      m.cpu, m.family, m.isa, m.threads, m.fp32_gflops, m.bf16_gflops, m.int8_gops, m.stream_gbps);
+  std::string text = roofs_text(report.machine);
   text +=
       "| model | engine | test | depth | tokens/s | p10–p90 s | rounds | KV MiB | KL to reference "
       "| × llama.cpp (p10), measured ÷ predicted |\n|---|---|---|---|---|---|---|---|---|---|\n";
@@ -123,9 +94,7 @@ Json to_json(const BenchRow& row) {
 }
 
 std::string jsonl_rows(const BenchReport& report, size_t first) {
-  std::string text;
-  for (size_t i = first; i < report.rows.size(); ++i) text += dump(to_json(report.rows[i])) + "\n";
-  return text;
+  return jsonl_form(json_rows<BenchRow>(report.rows, to_json), first);
 }
 
 std::string jsonl_machine(const Machine& machine) {
@@ -134,11 +103,9 @@ std::string jsonl_machine(const Machine& machine) {
 
 std::string format_report(const BenchReport& report, BenchForm form) {
   if (form == BenchForm::kMarkdown) return markdown(report);
-  if (form == BenchForm::kCsv) return csv(report);
+  if (form == BenchForm::kCsv) return csv_form(json_rows(report.rows, flat_json));
   if (form == BenchForm::kJsonl) return jsonl_rows(report, 0) + jsonl_machine(report.machine);
-  Json rows = Json::array();
-  for (const BenchRow& row : report.rows) rows.push_back(to_json(row));
-  return dump(Json{{"machine", to_json(report.machine)}, {"rows", rows}}, 2) + "\n";
+  return json_form(report.machine, json_rows<BenchRow>(report.rows, to_json));
 }
 
 }  // namespace heed::eval

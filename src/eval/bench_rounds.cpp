@@ -102,11 +102,4 @@ Result<std::vector<EngineRounds>> run_rounds(const BenchTest& test,
   return result;
 }
 
-std::vector<double> paired_ratios(const EngineRounds& mine, const EngineRounds& peer) {
-  std::vector<double> ratios;
-  const size_t pairs = std::min(mine.seconds.size(), peer.seconds.size());
-  for (size_t i = 0; i < pairs; ++i) ratios.push_back(peer.seconds[i] / mine.seconds[i]);
-  return ratios;
-}
-
 }  // namespace heed::eval

@@ -42,7 +42,4 @@ Result<std::vector<EngineRounds>> run_rounds(const BenchTest& test,
                                              int rounds,
                                              const std::function<void(const std::string&)>& say);
 
-// Rate of `mine` over rate of `peer` in each round: above 1 = mine is faster.
-std::vector<double> paired_ratios(const EngineRounds& mine, const EngineRounds& peer);
-
 }  // namespace heed::eval

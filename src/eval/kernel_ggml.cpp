@@ -1,7 +1,6 @@
 // ggml's flash attention on the same problem, called as llama.cpp calls it: a cache [length, G * d]
 // in one type, each chunk copied into it, the mask in f16.
 #include <ggml-backend.h>
-#include <ggml-cpu.h>
 #include <ggml.h>
 
 #include <algorithm>
@@ -9,9 +8,8 @@
 #include <cstring>
 
 #include "base/text.h"
+#include "eval/ggml_runner.h"
 #include "eval/kernel_shape.h"
-#include "model/library_log.h"
-#include "model/threads.h"
 
 namespace heed::eval {
 namespace {
@@ -32,8 +30,6 @@ class GgmlContender : public KernelContender {
   ~GgmlContender() override {
     if (buffer_ != nullptr) ggml_backend_buffer_free(buffer_);
     if (context_ != nullptr) ggml_free(context_);
-    if (backend_ != nullptr) ggml_backend_free(backend_);
-    if (pool_ != nullptr) ggml_threadpool_free(pool_);
   }
 
   Status prepare(int threads, uint64_t rotate_bytes);
@@ -42,7 +38,7 @@ class GgmlContender : public KernelContender {
   const char* format() const override { return format_name(format_); }
   int64_t copies() const override { return static_cast<int64_t>(caches_.size()); }
   uint64_t kv_bytes() const override { return kv_bytes_; }
-  void park() override { ggml_threadpool_pause(pool_); }
+  void park() override { runner_.park(); }
 
   std::span<const float> output(int64_t t) const override {
     const ggml_tensor* out = outputs_[static_cast<size_t>(t / kKernelChunk)];  // [d, H, rows]
@@ -51,23 +47,18 @@ class GgmlContender : public KernelContender {
             row};
   }
 
-  Status round() override {
-    const ggml_status status = ggml_backend_graph_compute(backend_, graph_);
-    if (status == GGML_STATUS_SUCCESS) return Status::ok();
-    return error(Code::kInternal, "ggml: ", ggml_status_to_string(status));
-  }
+  Status round() override { return runner_.compute(graph_); }
 
  private:
   ggml_tensor* input(int heads, int64_t rows);
   ggml_tensor* mask(int64_t first, int64_t n, int64_t keys);
   void attend(const Cache& cache, ggml_tensor* q, ggml_tensor* mask, int64_t first, int64_t n);
-  Status allocate(int threads);
+  Status allocate();
   void fill();
 
   const KernelInputs& inputs_;
   Format format_;
-  ggml_backend_t backend_ = nullptr;
-  ggml_threadpool* pool_ = nullptr;
+  GgmlRunner runner_;
   ggml_context* context_ = nullptr;
   ggml_backend_buffer_t buffer_ = nullptr;
   ggml_cgraph* graph_ = nullptr;
@@ -120,16 +111,8 @@ void GgmlContender::attend(const Cache& cache, ggml_tensor* q, ggml_tensor* mask
   outputs_.push_back(out);
 }
 
-Status GgmlContender::allocate(int threads) {
-  backend_ = ggml_backend_cpu_init();
-  if (backend_ == nullptr) return error(Code::kInternal, "ggml has no CPU backend");
-  HEED_TRY(check_threads_available(threads - 1));
-  ggml_threadpool_params pool = ggml_threadpool_params_default(threads);
-  pool_ = ggml_threadpool_new(&pool);
-  if (pool_ == nullptr) return error(Code::kResourceExhausted, "no threads for ggml: ", threads);
-  ggml_backend_cpu_set_n_threads(backend_, threads);
-  ggml_backend_cpu_set_threadpool(backend_, pool_);
-  buffer_ = ggml_backend_alloc_ctx_tensors(context_, backend_);
+Status GgmlContender::allocate() {
+  buffer_ = ggml_backend_alloc_ctx_tensors(context_, runner_.backend());
   if (buffer_ != nullptr) return Status::ok();
   return error(Code::kResourceExhausted, "no memory for ggml's side of ", inputs_.shape.name());
 }
@@ -161,7 +144,7 @@ void GgmlContender::fill() {
 }
 
 Status GgmlContender::prepare(int threads, uint64_t rotate_bytes) {
-  route_library_logs();
+  HEED_TRY(runner_.start(threads));
   const KernelShape& s = inputs_.shape;
   const ggml_type type = format_ == Format::kF32 ? GGML_TYPE_F32 : GGML_TYPE_F16;
   const int64_t width = static_cast<int64_t>(s.kv_heads) * s.d;
@@ -191,7 +174,7 @@ Status GgmlContender::prepare(int threads, uint64_t rotate_bytes) {
       attend(caches_[0], q_, mask(at, n, at + n), at, n);
     }
   }
-  HEED_TRY(allocate(threads));
+  HEED_TRY(allocate());
   fill();
   return Status::ok();
 }

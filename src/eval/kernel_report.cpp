@@ -1,13 +1,10 @@
 #include <fmt/format.h>
 
-#include <nlohmann/json.hpp>
-
 #include "eval/bench_kernels.h"
+#include "eval/row_forms.h"
 
 namespace heed::eval {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 Json row_json(const KernelRow& row) {
   return {{"engine", row.engine},
@@ -37,11 +34,7 @@ std::string cell(const std::map<std::string, double>& ratio, const char* peer) {
 }
 
 std::string markdown(const KernelReport& report) {
-  const Machine& m = report.machine;
-  std::string text = fmt::format(
-      "{} (family {}), {}, {} threads; roofs of this run: {:.0f} GFLOP/s fp32, {:.0f} bf16, "
-      "{:.0f} GB/s\n\n",
-      m.cpu, m.family, m.isa, m.threads, m.fp32_gflops, m.bf16_gflops, m.stream_gbps);
+  std::string text = roofs_text(report.machine);
   text +=
       "| case | engine | format | median ms | GFLOP/s | GB/s | share of roof | error (plain) "
       "| × ggml f16 | × ggml f32 |\n|---|---|---|---|---|---|---|---|---|---|\n";
@@ -55,43 +48,27 @@ std::string markdown(const KernelReport& report) {
   return text;
 }
 
-std::string csv(const KernelReport& report) {
-  std::string text;
-  for (const KernelRow& row : report.rows) {
-    Json json = row_json(row);
-    json.erase("ratio_vs");
-    json.erase("ratio_p10");
-    for (const char* peer : {"ggml f16", "ggml f32"}) {
-      json[std::string("ratio_vs ") + peer] = cell(row.ratio, peer);
-    }
-    std::vector<std::string> keys, values;
-    for (const auto& [key, value] : json.items()) {
-      keys.push_back(key);
-      values.push_back(value.is_string() ? value.get<std::string>() : dump(value));
-    }
-    if (text.empty()) text = fmt::format("{}\n", fmt::join(keys, ","));
-    text += fmt::format("{}\n", fmt::join(values, ","));
+Json flat_json(const KernelRow& row) {
+  Json json = row_json(row);
+  json.erase("ratio_vs");
+  json.erase("ratio_p10");
+  for (const char* peer : {"ggml f16", "ggml f32"}) {
+    json[std::string("ratio_vs ") + peer] = cell(row.ratio, peer);
   }
-  return text;
+  return json;
 }
 
 }  // namespace
 
 std::string jsonl_rows(const KernelReport& report, size_t first) {
-  std::string text;
-  for (size_t i = first; i < report.rows.size(); ++i) {
-    text += dump(row_json(report.rows[i])) + "\n";
-  }
-  return text;
+  return jsonl_form(json_rows(report.rows, row_json), first);
 }
 
 std::string format_report(const KernelReport& report, BenchForm form) {
   if (form == BenchForm::kMarkdown) return markdown(report);
-  if (form == BenchForm::kCsv) return csv(report);
+  if (form == BenchForm::kCsv) return csv_form(json_rows(report.rows, flat_json));
   if (form == BenchForm::kJsonl) return jsonl_rows(report, 0) + jsonl_machine(report.machine);
-  Json rows = Json::array();
-  for (const KernelRow& row : report.rows) rows.push_back(row_json(row));
-  return dump(Json{{"machine", to_json(report.machine)}, {"rows", rows}}, 2) + "\n";
+  return json_form(report.machine, json_rows(report.rows, row_json));
 }
 
 }  // namespace heed::eval

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "eval/contender.h"
 #include "heed/format.h"
 #include "heed/status.h"
 #include "heed/view.h"
@@ -42,19 +43,14 @@ KernelInputs make_inputs(const KernelShape& shape);
 
 // An engine on one problem. Appending the keys and values in their stored format is part of a
 // round.
-class KernelContender {
+// A round of a prefill is the whole prompt in chunks; of a decode, one token on each of copies()
+// sequences, so that no cache holds what is read next.
+class KernelContender : public Contender {
  public:
-  virtual ~KernelContender() = default;
-  virtual const char* engine() const = 0;
   virtual const char* format() const = 0;
-  // One timed round. Prefill: the whole prompt in chunks. Decode: one token on each of copies()
-  // sequences, so that no cache holds what is read next.
-  virtual Status round() = 0;
-  virtual int64_t copies() const = 0;
   virtual uint64_t kv_bytes() const = 0;  // read by one step, all KV heads
   // Row t of the last round (of its first sequence), [H, d].
   virtual std::span<const float> output(int64_t t) const = 0;
-  virtual void park() = 0;
 };
 
 // Sequences that a round goes through: in decode as many as hold at least `rotate_bytes` at

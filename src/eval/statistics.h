@@ -18,6 +18,15 @@ inline double quantile(std::vector<double> values, double q) {
   return values[below] + (at - static_cast<double>(below)) * (values[above] - values[below]);
 }
 
+// Rate of `mine` over rate of `peer` in each round that has both: above 1 = mine is faster.
+inline std::vector<double> paired_ratios(const std::vector<double>& mine,
+                                         const std::vector<double>& peer) {
+  std::vector<double> ratios;
+  const size_t pairs = std::min(mine.size(), peer.size());
+  for (size_t i = 0; i < pairs; ++i) ratios.push_back(peer[i] / mine[i]);
+  return ratios;
+}
+
 inline double median(const std::vector<double>& values) { return quantile(values, 0.5); }
 
 }  // namespace heed::eval

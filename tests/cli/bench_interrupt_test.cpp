@@ -47,6 +47,19 @@ TEST(bench, an_interrupt_prints_the_rows_so_far_in_json) {
   EXPECT_TRUE(report.contains("machine"));
 }
 
+TEST(bench, an_interrupt_keeps_the_rows_of_products_too) {
+  Process process({"bench", "linears", "--types", "q4_0,f32", "--sizes", "64x64,8192x32768",
+                   "--rows", "512", "-r", "1000", "-t", "1", "-o", "jsonl"});
+  ASSERT_TRUE(process.wait_for("\"engine\":\"ggml plain\"", true));
+  process.signal(SIGINT);
+  const Finished f = process.finish();
+  EXPECT_EQ(f.code, 130) << f.err;
+  const auto lines = lines_of(f.out);
+  ASSERT_GE(lines.size(), 3u);
+  for (const std::string& line : lines) EXPECT_TRUE(nlohmann::json::accept(line)) << line;
+  EXPECT_TRUE(nlohmann::json::parse(lines.back()).contains("machine"));
+}
+
 TEST(bench, an_interrupt_before_the_first_row_says_so) {
   Process process({"bench", "-m", small_model(), "-p", "512", "-n", "0", "--compare", "llama.cpp"});
   ASSERT_TRUE(process.wait_for("choosing the fastest"));

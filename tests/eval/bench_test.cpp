@@ -13,6 +13,7 @@
 #include "eval/kernel_reference.h"
 #include "eval/reference_kl.h"
 #include "eval/result_store.h"
+#include "eval/statistics.h"
 #include "tiny_gguf.h"
 
 namespace heed::eval {
@@ -147,10 +148,8 @@ TEST(BenchModel, tests_are_listed_by_depth) {
 }
 
 TEST(BenchModel, ratios_are_paired_and_above_one_when_heed_is_faster) {
-  EngineRounds mine, peer;
-  mine.seconds = {1, 2};
-  peer.seconds = {2, 8, 100};  // a round without its pair does not count
-  EXPECT_EQ(paired_ratios(mine, peer), (std::vector<double>{2, 4}));
+  // A round without its pair does not count.
+  EXPECT_EQ(paired_ratios({1, 2}, {2, 8, 100}), (std::vector<double>{2, 4}));
 }
 
 // HEED_HOME in a folder of its own for one test.
