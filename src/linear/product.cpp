@@ -126,6 +126,10 @@ void multiply(Isa isa, std::span<const Product> products, int64_t rows, const Wo
   });
 }
 
+void activate(Isa isa, Activation activation, float* gate, const float* up, int64_t n) {
+  kernels::linear_table(isa).gate[static_cast<int>(activation)](gate, up, static_cast<int>(n));
+}
+
 void multiply_gated(Isa isa, const GatedProduct& product, int64_t rows, const Worker& worker) {
   const LinearTable& table = kernels::linear_table(isa);
   const auto activate = table.gate[static_cast<int>(product.activation)];

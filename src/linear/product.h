@@ -64,6 +64,9 @@ struct Product {
 };
 void multiply(Isa isa, std::span<const Product> products, int64_t rows, const Worker& worker);
 
+// gate [n] = activation(gate) * up.
+void activate(Isa isa, Activation activation, float* gate, const float* up, int64_t n);
+
 // activation(x Wg^T + bias) * (x Wu^T + bias), packed for the product behind it.
 struct GatedProduct {
   const PackedWeight* gate = nullptr;

@@ -91,6 +91,18 @@ void gated_node(ggml_tensor* node, int member, int members, void* user) {
   multiply_gated(op.workspace->isa(), p, op.rows, op.workspace->worker(member, members));
 }
 
+// The gated pair where ggml multiplied: not its activations, whose GELU reads a table of f16.
+void activate_node(ggml_tensor* node, int member, int members, void* user) {
+  const auto& op = *static_cast<const LinearOp*>(user);
+  const int64_t width = node->ne[0], rows = node->ne[1];
+  for (int64_t r = rows * member / members; r < rows * (member + 1) / members; ++r) {
+    float* const row = static_cast<float*>(node->data) + r * width;
+    std::copy_n(floats(node->src[0]) + r * row_stride(node->src[0]), width, row);
+    activate(op.workspace->isa(), op.activation, row,
+             floats(node->src[1]) + r * row_stride(node->src[1]), width);
+  }
+}
+
 struct ScratchBytes {
   explicit ScratchBytes(int64_t inputs)
       : products(aligned(product_scratch_bytes(inputs))),
@@ -230,10 +242,11 @@ LinearInput LinearBuilder::gated(LinearInput& x, const LinearTerm& gate, const L
   const PackedWeight* const behind = weights_.packed(down);
   if (behind == nullptr || weights_.packed(gate.weight) == nullptr ||
       weights_.packed(up.weight) == nullptr) {
-    ggml_tensor* const g = product(x, gate);
-    ggml_tensor* const u = product(x, up);
-    return LinearInput(activation == Activation::kGelu ? ggml_geglu_split(context_, g, u)
-                                                       : ggml_swiglu_split(context_, g, u));
+    ggml_tensor* both[] = {product(x, gate), product(x, up)};
+    LinearOp& op = new_op(x);
+    op.activation = activation;
+    return LinearInput(ggml_custom_4d(context_, GGML_TYPE_F32, both[0]->ne[0], op.rows, 1, 1, both,
+                                      2, activate_node, GGML_N_TASKS_MAX, &op));
   }
   const LinearTerm both[] = {gate, up};
   Node pair = node(x, both);

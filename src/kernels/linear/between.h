@@ -54,12 +54,17 @@ HEED_INLINE VF gelu(VF x) {
   return fma(half, tanh_approx(inner), half);
 }
 
-// gate = act(gate) * up; n is a multiple of kLanes.
 void gate_silu(float* gate, const float* up, int n) {
-  for (int i = 0; i < n; i += kLanes) store(gate + i, mul(silu(load(gate + i)), load(up + i)));
+  for (int i = 0; i < n; i += kLanes) {
+    const VF x = load_first(gate + i, n - i);
+    store_first(gate + i, mul(silu(x), load_first(up + i, n - i)), n - i);
+  }
 }
 void gate_gelu(float* gate, const float* up, int n) {
-  for (int i = 0; i < n; i += kLanes) store(gate + i, mul(gelu(load(gate + i)), load(up + i)));
+  for (int i = 0; i < n; i += kLanes) {
+    const VF x = load_first(gate + i, n - i);
+    store_first(gate + i, mul(gelu(x), load_first(up + i, n - i)), n - i);
+  }
 }
 
 }  // namespace

@@ -108,7 +108,7 @@ struct LinearTable {
   void (*rms_norm)(float* out, const float* x, const float* w, int n, float eps);
   // y += b, rows of n floats; with b_stride 0 the same row to all.
   void (*add_rows)(float* y, int64_t y_stride, const float* b, int64_t b_stride, int rows, int n);
-  // gate = activation(gate) * up, n floats, a multiple of kGroupOutputs.
+  // gate = activation(gate) * up, n floats.
   void (*gate[kActivations])(float* gate, const float* up, int n);
 };
 
