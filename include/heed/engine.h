@@ -196,7 +196,7 @@ struct SeqToken {
   Token token;
 };
 
-// Measured in the run itself; counters grow over the engine's life, `last_*` are of the last call.
+// Measured in the run itself; counters grow until reset_report.
 struct Report {
   double load_s = 0, prefill_s = 0, decode_s = 0;
   double attention_s = 0, append_s = 0;  // inside the steps, member 0's wall clock

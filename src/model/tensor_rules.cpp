@@ -19,7 +19,8 @@ std::string shape_text(int64_t in, int64_t out) {
   return out == 1 ? std::to_string(in) : cat(in, " x ", out);
 }
 
-// A vector is widened to fp32 at load; a matrix goes into ggml's products, which need a dot.
+// A vector is widened to fp32 at load; a matrix of a type that heed does not pack goes into ggml's
+// products, which need a dot, and the reference decodes any.
 Status check_type(const GgufTensor& tensor, bool matrix) {
   const bool plain =
       tensor.type == GGML_TYPE_F32 || tensor.type == GGML_TYPE_F16 || tensor.type == GGML_TYPE_BF16;

@@ -193,8 +193,9 @@ TEST(KlReport, carries_every_promised_key) {
   EXPECT_GT(json["yardstick"]["mean_kl"].get<double>(), 0.0);
 }
 
-// The reference multiplies with ggml, heed itself: what is left is the order of fp32 sums.
-TEST(KlReport, on_an_f32_copy_heed_stands_where_llama_cpp_does) {
+// The reference multiplies with ggml, heed itself: what is left is the order of fp32 sums, where
+// llama.cpp also rounds its keys and values to f16.
+TEST(KlReport, on_an_f32_copy_heed_is_the_reference_to_rounding) {
   tiny::Spec spec = kTextSpec;
   spec.weight_type = tiny::kTensorF16;
   const tiny::TemporaryFile file(spec);
@@ -202,7 +203,7 @@ TEST(KlReport, on_an_f32_copy_heed_stands_where_llama_cpp_does) {
   options.weights_f32 = true;
   const auto report = run_kl(options);
   ASSERT_TRUE(report.is_ok()) << report.message();
-  EXPECT_LE(report->ref_heed, 1.5 * report->ref_llama + 1e-9);
+  EXPECT_LE(report->ref_heed, 1e-3 * report->ref_llama) << report->ref_llama;
   EXPECT_EQ(report->k_type, "f32");
   EXPECT_LE(report->heed.mean_kl(), 1.5 * report->yardstick.mean_kl() + 1e-9);
 }
