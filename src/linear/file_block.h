@@ -1,4 +1,4 @@
-// The blocks of GGUF files as codes and scales, and back: 32 inputs of one output at a time.
+// The blocks of GGUF files as codes and scales: 32 inputs of one output at a time.
 // Layouts: ggml's block_q4_0 … block_q6_K and block_mxfp4, little endian.
 #pragma once
 
@@ -18,7 +18,6 @@ struct FileBlock {
 
 // Block b (of 32 inputs) of an output's row.
 void read_file_block(kernels::WeightType type, const uint8_t* row, int64_t b, FileBlock& out);
-void write_file_block(kernels::WeightType type, uint8_t* row, int64_t b, const FileBlock& in);
 
 // d and dmin of the super block that block b belongs to (K types).
 struct SuperHead {
@@ -26,6 +25,5 @@ struct SuperHead {
   uint16_t dmin;
 };
 SuperHead read_super_head(kernels::WeightType type, const uint8_t* row, int64_t b);
-void write_super_head(kernels::WeightType type, uint8_t* row, int64_t b, SuperHead head);
 
 }  // namespace heed

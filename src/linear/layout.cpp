@@ -22,4 +22,16 @@ const WeightLayout& weight_layout(kernels::WeightType type) {
   return kLayouts[static_cast<int>(type)];
 }
 
+int64_t record_at(const WeightLayout& layout, int64_t b) {
+  using kernels::kSuperBlocks;
+  if (!has_super(layout)) return b * layout.record_bytes;
+  const int64_t super = layout.head_bytes + kSuperBlocks * layout.record_bytes;
+  return b / kSuperBlocks * super + layout.head_bytes + b % kSuperBlocks * layout.record_bytes;
+}
+
+int64_t group_bytes(const WeightLayout& layout, int64_t inputs) {
+  const int64_t blocks = inputs / kernels::kBlockInputs;
+  return blocks * layout.record_bytes + blocks / kernels::kSuperBlocks * layout.head_bytes;
+}
+
 }  // namespace heed

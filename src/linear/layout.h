@@ -28,4 +28,13 @@ constexpr bool is_float(kernels::WeightType type) {
 
 const WeightLayout& weight_layout(kernels::WeightType type);
 
+inline constexpr int kWordRow = kernels::kGroupOutputs * 4;  // bytes of one word of all outputs
+inline constexpr int kCodesBytes = 4 * kWordRow;             // of the nibbles of a record
+
+// Blocks come in eights that share a head.
+inline bool has_super(const WeightLayout& layout) { return layout.head_bytes > 0; }
+
+int64_t record_at(const WeightLayout& layout, int64_t b);  // of block b in its group
+int64_t group_bytes(const WeightLayout& layout, int64_t inputs);
+
 }  // namespace heed

@@ -5,6 +5,7 @@
 #include "base/text.h"
 #include "linear/file_block.h"
 #include "linear/layout.h"
+#include "linear/words.h"
 
 namespace heed {
 namespace {
@@ -12,35 +13,6 @@ namespace {
 using kernels::kBlockInputs;
 using kernels::kGroupOutputs;
 using kernels::kSuperBlocks;
-
-constexpr int kWordRow = kGroupOutputs * 4;
-constexpr int kCodes = 4 * kWordRow;
-
-bool has_super(const WeightLayout& layout) { return layout.head_bytes > 0; }
-
-int64_t record_at(const WeightLayout& layout, int64_t b) {
-  if (!has_super(layout)) return b * layout.record_bytes;
-  const int64_t super = layout.head_bytes + kSuperBlocks * layout.record_bytes;
-  return b / kSuperBlocks * super + layout.head_bytes + b % kSuperBlocks * layout.record_bytes;
-}
-
-int64_t group_bytes_of(const WeightLayout& layout, int64_t inputs) {
-  const int64_t blocks = inputs / kBlockInputs;
-  return blocks * layout.record_bytes + blocks / kSuperBlocks * layout.head_bytes;
-}
-
-void store_u16(uint8_t* p, uint16_t x) { std::memcpy(p, &x, 2); }
-uint16_t load_u16(const uint8_t* p) {
-  uint16_t x;
-  std::memcpy(&x, p, 2);
-  return x;
-}
-uint32_t load_u32(const uint8_t* p) {
-  uint32_t x;
-  std::memcpy(&x, p, 4);
-  return x;
-}
-void store_u32(uint8_t* p, uint32_t x) { std::memcpy(p, &x, 4); }
 
 // The codes of output `o` of a group into its record.
 void put_codes(const WeightLayout& layout, uint8_t* record, int o, const uint8_t* codes) {
@@ -55,32 +27,15 @@ void put_codes(const WeightLayout& layout, uint8_t* record, int o, const uint8_t
   if (layout.code_bits == 5) {
     uint32_t fifth = 0;
     for (int j = 0; j < 8; ++j) fifth |= (load_u32(codes + 4 * j) >> 4 & 0x01010101u) << j;
-    store_u32(record + kCodes + 4 * o, fifth);
+    store_u32(record + kCodesBytes + 4 * o, fifth);
   } else if (layout.code_bits == 6) {
     for (int h = 0; h < 2; ++h) {
       uint32_t bits = 0;
       for (int j = 0; j < 4; ++j) {
         bits |= (load_u32(codes + 16 * h + 4 * j) >> 4 & 0x03030303u) << 2 * j;
       }
-      store_u32(record + kCodes + h * kWordRow + 4 * o, bits);
+      store_u32(record + kCodesBytes + h * kWordRow + 4 * o, bits);
     }
-  }
-}
-
-void get_codes(const WeightLayout& layout, const uint8_t* record, int o, uint8_t* codes) {
-  if (layout.code_bits == 8) {
-    for (int j = 0; j < 8; ++j) std::memcpy(codes + 4 * j, record + j * kWordRow + 4 * o, 4);
-    return;
-  }
-  for (int k = 0; k < 8; ++k) {
-    uint32_t word = load_u32(record + k % 4 * kWordRow + 4 * o) >> (k / 4 * 4) & 0x0F0F0F0Fu;
-    if (layout.code_bits == 5) {
-      word |= (load_u32(record + kCodes + 4 * o) >> k & 0x01010101u) << 4;
-    } else if (layout.code_bits == 6) {
-      const uint32_t bits = load_u32(record + kCodes + k / 4 * kWordRow + 4 * o);
-      word |= (bits >> k % 4 * 2 & 0x03030303u) << 4;
-    }
-    store_u32(codes + 4 * k, word);
   }
 }
 
@@ -95,20 +50,6 @@ void put_scales(const WeightLayout& layout, uint8_t* record, int o, const FileBl
     record[layout.min + o] = static_cast<uint8_t>(block.min);
   } else {
     record[layout.scale + kGroupOutputs + o] = static_cast<uint8_t>(block.scale[1]);
-  }
-}
-
-void get_scales(const WeightLayout& layout, const uint8_t* record, int o, FileBlock& block) {
-  if (!has_super(layout)) {
-    block.scale[0] = load_u16(record + layout.scale + 2 * o);
-    if (layout.min != WeightLayout::kNone) block.min = load_u16(record + layout.min + 2 * o);
-    return;
-  }
-  block.scale[0] = record[layout.scale + o];
-  if (layout.min != WeightLayout::kNone) {
-    block.min = record[layout.min + o];
-  } else {
-    block.scale[1] = record[layout.scale + kGroupOutputs + o];
   }
 }
 
@@ -145,7 +86,7 @@ Result<PackedWeight> PackedWeight::shape(WeightType type, int64_t outputs, int64
   weight.type_ = type;
   weight.outputs_ = outputs;
   weight.inputs_ = inputs;
-  weight.group_bytes_ = group_bytes_of(layout, inputs);
+  weight.group_bytes_ = group_bytes(layout, inputs);
   return weight;
 }
 
@@ -196,31 +137,6 @@ void PackedWeight::fill(const void* rows, int64_t begin, int64_t end) {
         if (layout.head_bytes > 64) store_u16(record - 64 + 2 * o, head.dmin);
       }
     }
-  }
-}
-
-void PackedWeight::unpack_row(int64_t output, void* row) const {
-  const WeightLayout& layout = weight_layout(type_);
-  const int64_t g = output / kGroupOutputs;
-  const int o = static_cast<int>(output % kGroupOutputs);
-  std::memset(row, 0, static_cast<size_t>(file_row_bytes(type_, inputs_)));
-  for (int64_t b = 0; b < blocks(); ++b) {
-    const uint8_t* record = group(g) + record_at(layout, b);
-    auto* out = static_cast<uint8_t*>(row);
-    if (is_float(type_)) {
-      each_float(type_, o, b, [&](int64_t in_row, int64_t in_record, size_t n) {
-        std::memcpy(out + in_row, record + in_record, n);
-      });
-      continue;
-    }
-    FileBlock block;
-    get_codes(layout, record, o, block.codes);
-    get_scales(layout, record, o, block);
-    write_file_block(type_, out, b, block);
-    if (!has_super(layout) || b % kSuperBlocks != 0) continue;
-    write_super_head(type_, out, b,
-                     {load_u16(record - layout.head_bytes + 2 * o),
-                      layout.head_bytes > 64 ? load_u16(record - 64 + 2 * o) : uint16_t{0}});
   }
 }
 

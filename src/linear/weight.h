@@ -29,9 +29,6 @@ class PackedWeight {
   // zeros. Different groups may be filled by different threads.
   void fill(const void* rows, int64_t begin, int64_t end);
 
-  // The file's row back, for tests: outputs x file_row_bytes.
-  void unpack_row(int64_t output, void* row) const;
-
   WeightType type() const { return type_; }
   int64_t outputs() const { return outputs_; }
   int64_t inputs() const { return inputs_; }
