@@ -15,15 +15,18 @@ target_include_directories(heed_core PUBLIC
   "${PROJECT_SOURCE_DIR}/include" "${PROJECT_SOURCE_DIR}/src")
 target_link_libraries(heed_core PUBLIC heed_flags Threads::Threads)
 
-# One object library per ISA. The flags are identical in every preset but for -O2 under
-# sanitizers and in debug, because results must not depend on the preset: contraction is spelled
-# by the code (fma in the vocabulary), never chosen by the compiler.
+# One object library per ISA. The flags are identical in every preset but for -O1 under sanitizers
+# (a unit of products takes a minute so, five at -O2) and -O2 in debug, because results must not
+# depend on the preset: contraction is spelled by the code (fma in the vocabulary), never chosen by
+# the compiler.
 set(avx512_flags -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx2 -mfma -mf16c)
 set(heed_isa_scalar_flags "")
 set(heed_isa_avx2_flags -mavx2 -mfma -mf16c)
 set(heed_isa_avx512_flags ${avx512_flags})
 set(heed_isa_avx512_bf16_flags ${avx512_flags} -mavx512bf16 -mavx512vnni)
-if(CMAKE_BUILD_TYPE STREQUAL "Debug" OR HEED_SANITIZE)
+if(HEED_SANITIZE)
+  set(isa_level -O1)
+elseif(CMAKE_BUILD_TYPE STREQUAL "Debug")
   set(isa_level -O2)
 else()
   set(isa_level -O3)

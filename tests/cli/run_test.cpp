@@ -29,8 +29,10 @@ TEST(run, the_json_object_has_what_a_script_needs) {
   EXPECT_GT(j["timings"]["first_token_s"].get<double>(), 0);
   EXPECT_TRUE(j["stop"] == "length" || j["stop"] == "end") << j["stop"];
   EXPECT_GT(j["memory"]["peak_resident_bytes"].get<uint64_t>(), 0u);
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // shadow memory is resident
   EXPECT_LE(j["memory"]["peak_resident_bytes"].get<uint64_t>(),
             j["memory"]["predicted_peak_bytes"].get<uint64_t>());
+#endif
 }
 
 TEST(run, stdin_and_file_and_prompt_put_the_same_text_together) {
