@@ -39,6 +39,11 @@ const llama_vocab* text_vocabulary(const llama_model* model) {
   return vocab == nullptr || llama_vocab_type(vocab) == LLAMA_VOCAB_TYPE_NONE ? nullptr : vocab;
 }
 
+// llama.cpp catches its own shortages and keeps their text; without memory not even that.
+bool tells_of_shortage(const std::string& library_error) {
+  return library_error.empty() || library_error.find("bad_alloc") != std::string::npos;
+}
+
 }  // namespace
 
 void LlamaModelFree::operator()(llama_model* model) const { llama_model_free(model); }
@@ -64,13 +69,21 @@ Result<LlamaModelPtr> load_vocabulary(const std::string& path, const CancelToken
   try {
     llama_model_params params = llama_model_default_params();
     params.vocab_only = true;
+    const StopLibraryLoad stop(cancel);
     model.reset(llama_model_load_from_file(path.c_str(), params));
   } catch (const std::bad_alloc&) {
     return shortage("loading the vocabulary");
   } catch (const std::exception& e) {
     return error(Code::kCorrupt, path, ": tokenizer: ", e.what());
   }
-  if (model == nullptr) return error(Code::kCorrupt, path, ": tokenizer: ", take_library_error());
+  HEED_TRY(not_cancelled());
+  if (model == nullptr) {
+    const std::string reason = take_library_error();
+    if (tells_of_shortage(reason)) {
+      return exhausted(path, ": no memory for the vocabulary; free some or take a smaller model");
+    }
+    return error(Code::kCorrupt, path, ": tokenizer: ", reason);
+  }
   const Status special = check_special_tokens(llama_model_get_vocab(model.get()), names_bos);
   if (!special.is_ok()) return special.with_context(path);
   return model;

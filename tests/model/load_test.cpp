@@ -2,10 +2,16 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <llama.h>
+
+#include <chrono>
 #include <cmath>
 #include <filesystem>
+#include <thread>
 
 #include "heed/engine.h"
+#include "model/library_log.h"
+#include "model/tokenizer.h"
 #include "session_fixture.h"
 #include "tiny_gguf.h"
 
@@ -189,6 +195,49 @@ TEST(Load, a_load_cancelled_while_any_tensor_is_filled_says_so) {
       EXPECT_EQ(cancelled, 8);
     }
   }
+}
+
+// llama.cpp's own reading of a vocabulary ends too, as its own failure that leaves nothing behind.
+TEST(Load, llama_cpp_stops_reading_a_vocabulary_that_nobody_waits_for) {
+  tiny::Spec spec;
+  spec.text_vocabulary = true;
+  spec.vocab = 5000;
+  const tiny::TemporaryFile file(spec);
+  route_library_logs();
+  llama_model_params params = llama_model_default_params();
+  params.vocab_only = true;
+  const auto read = [&] {
+    return LlamaModelPtr(llama_model_load_from_file(file.path().c_str(), params));
+  };
+  CancelToken cancel;
+  {
+    const StopLibraryLoad stop(&cancel);
+    EXPECT_NE(read(), nullptr);
+    cancel.cancel();
+    EXPECT_EQ(read(), nullptr);
+  }
+  EXPECT_NE(read(), nullptr);
+}
+
+TEST(Load, a_vocabulary_cancelled_at_any_moment_is_there_or_cancelled) {
+  tiny::Spec spec;
+  spec.text_vocabulary = true;
+  spec.vocab = 8000;
+  const tiny::TemporaryFile file(spec);
+  int cancelled = 0;
+  for (int delay_ms = 0; delay_ms < 100; delay_ms += 5) {
+    CancelToken cancel;
+    std::jthread later([&] {
+      std::this_thread::sleep_for(std::chrono::milliseconds(delay_ms));
+      cancel.cancel();
+    });
+    const auto vocabulary = load_vocabulary(file.path(), &cancel);
+    if (vocabulary.is_ok()) break;
+    ASSERT_EQ(vocabulary.code(), Code::kCancelled) << vocabulary.message();
+    ++cancelled;
+  }
+  EXPECT_GT(cancelled, 0);
+  EXPECT_TRUE(load_vocabulary(file.path()).is_ok());
 }
 
 TEST(Load, inspect_agrees_with_load) {
