@@ -6,6 +6,8 @@
 #include <cstdlib>
 
 #include "cli/verb.h"
+#include "eval/llama_memory.h"
+#include "least_memory.h"
 #include "session/available_memory.h"
 #include "tiny_gguf.h"
 
@@ -111,6 +113,47 @@ TEST(run_memory, the_peer_of_a_comparison_is_counted) {
   for (const char* words : {"llama.cpp's context", "leave --compare out"}) {
     EXPECT_NE(refused.message().find(words), std::string::npos) << refused.message();
   }
+}
+
+// The engines run one after the other, heed's model stays: the larger of the two decides.
+TEST(run_memory, a_short_prompt_with_a_comparison_takes_the_peer_beside_heeds_model) {
+  const tiny::TemporaryFile file(wide_spec());
+  for (const int64_t tokens : {8, 60, 500}) {
+    RunOptions options = options_of(-1);  // the peer takes its whole cache at once
+    const std::string text = text_of(tokens);
+    const auto least = [&] {
+      return test::least_memory([&] { return plan_run(file.path(), text, options).is_ok(); });
+    };
+    const uint64_t alone = least();
+    options.compare = "llama.cpp";
+    const uint64_t both = least();
+    const auto llama = eval::predict_llama_memory(file.path(), llama_for_run(options, tokens, 1));
+    ASSERT_TRUE(llama.is_ok()) << llama.message();
+    ASSERT_GT(both, alone) << tokens;  // else the peer does not decide and nothing is shown
+    EXPECT_GT(both, llama->total()) << tokens;
+    EXPECT_LE(both, llama->total() + alone) << tokens;
+    const ScopedAvailableMemory little(both - 1);
+    const auto refused = plan_run(file.path(), text, options);
+    ASSERT_EQ(refused.code(), Code::kResourceExhausted);
+    for (const char* words : {"heed's model", "llama.cpp's model", "leave --compare out"}) {
+      EXPECT_NE(refused.message().find(words), std::string::npos) << refused.message();
+    }
+  }
+}
+
+TEST(run_memory, the_longest_prompt_of_a_comparison_fits_and_a_longer_one_does_not) {
+  const tiny::TemporaryFile file(wide_spec());
+  RunOptions options = options_of(16);
+  options.compare = "llama.cpp";
+  const uint64_t some =
+      test::least_memory([&] { return plan_run(file.path(), text_of(400), options).is_ok(); });
+  const ScopedAvailableMemory enough(some);
+  const auto refused = plan_run(file.path(), text_of(30000), options);
+  ASSERT_EQ(refused.code(), Code::kResourceExhausted) << refused.message();
+  const int64_t longest = number_behind(refused.message(), "fits has ");
+  ASSERT_GE(longest, 400 - 2 * kPageTokens) << refused.message();
+  EXPECT_TRUE(plan_run(file.path(), text_of(longest), options).is_ok()) << longest;
+  EXPECT_FALSE(plan_run(file.path(), text_of(longest + 2 * kPageTokens), options).is_ok());
 }
 
 TEST(run_memory, unknown_memory_refuses_nothing) {

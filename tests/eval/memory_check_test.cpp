@@ -8,10 +8,13 @@
 #include <array>
 #include <fstream>
 
+#include "base/units.h"
 #include "eval/bench_kernels.h"
+#include "eval/bench_memory.h"
 #include "eval/bench_model.h"
 #include "eval/kl.h"
 #include "eval/llama_memory.h"
+#include "least_memory.h"
 #include "session/available_memory.h"
 #include "tiny_gguf.h"
 
@@ -95,6 +98,60 @@ TEST(MemoryCheck, bench_counts_both_engines) {
   options.compare_llama = true;
   const ScopedAvailableMemory little(kMiB);
   expect_refused(bench_model(options).status(), {"512 tokens", "1.0 MiB"});
+}
+
+// Short tests are planned to the byte, the peer with what its own simulation says.
+TEST(MemoryCheck, a_short_test_with_compare_takes_what_the_peer_takes_more) {
+  const tiny::TemporaryFile file(text_spec());
+  BenchOptions alone;
+  alone.model = file.path();
+  alone.threads = 1;
+  BenchOptions both = alone;
+  both.compare_llama = true;
+  both.baseline = LlamaOptions{};
+  for (const int64_t tokens : {1, 17, 64, 300}) {
+    const BenchTest test{.n = tokens};
+    const auto least = [&](const BenchOptions& options) {
+      return test::least_memory([&] { return check_bench_memory(options, {&test, 1}).is_ok(); });
+    };
+    LlamaOptions llama;
+    llama.context = tokens;
+    const auto peer = predict_llama_memory(file.path(), llama);
+    ASSERT_TRUE(peer.is_ok()) << peer.message();
+    const uint64_t heed = least(alone), sum = least(both);
+    EXPECT_EQ(sum - heed, peer->total()) << tokens;
+    const ScopedAvailableMemory little(sum - 1);
+    expect_refused(check_bench_memory(both, {&test, 1}),
+                   {"heed ", "llama.cpp ", bytes_text(heed).c_str(),
+                    bytes_text(peer->total()).c_str(), bytes_text(sum).c_str()});
+  }
+}
+
+TEST(MemoryCheck, short_windows_of_kl_take_both_configurations_of_the_peer_too) {
+  const tiny::TemporaryFile file(text_spec());
+  for (const int64_t window : {1, 17, 64}) {
+    KlOptions options;
+    options.model = file.path();
+    options.text = "";  // refused behind the plan
+    options.context = window;
+    options.threads = 1;
+    const auto planned = [&] { return run_kl(options).code() != Code::kResourceExhausted; };
+    const uint64_t least = test::least_memory(planned);
+    LlamaOptions flash, plain;
+    flash.context = plain.context = window;
+    plain.flash = false;
+    plain.f32_kv = true;
+    ModelOptions load;
+    load.threads = 1;
+    EngineOptions engine;
+    engine.context = window;
+    const auto heed = predict_memory(file.path(), load, engine, {.prompt = window});
+    const auto peers = predict_llama_memory(file.path(), std::array{flash, plain}, true);
+    ASSERT_TRUE(heed.is_ok() && peers.is_ok());
+    EXPECT_GE(least, heed->peak + (*peers)[0].total() + (*peers)[1].of_context()) << window;
+    const ScopedAvailableMemory little(least - 1);
+    expect_refused(run_kl(options).status(), {"heed ", "llama.cpp twice ", "the reference"});
+  }
 }
 
 TEST(MemoryCheck, long_kernel_cases_are_refused_with_a_length_that_fits) {
