@@ -32,6 +32,18 @@ float sum_lanes(const float* l) {
   return s[0];
 }
 
+// Rows of queries and outputs lie apart (all heads of a token follow each other), so the hardware
+// does not foresee the next one: each is asked for this many rows before its turn.
+constexpr int kRowsAhead = 8;
+constexpr int kLineFloats = 16;
+
+void prefetch_read(const float* row, int n) {
+  for (int i = 0; i < n; i += kLineFloats) __builtin_prefetch(row + i, 0);
+}
+void prefetch_write(float* row, int n) {
+  for (int i = 0; i < n; i += kLineFloats) __builtin_prefetch(row + i, 1);
+}
+
 // A NaN score leaves the maximum at -inf but not the sum at 0.
 bool saw_nothing(float m, const float* l) { return m == kMinusInf && sum_lanes(l) == 0.0f; }
 
@@ -80,6 +92,15 @@ void ItemRun::begin(const Item& item) {
   page_.extras = general_ ? &extras_ : nullptr;
 }
 
+const float* ItemRun::query_row(int i) const {
+  return &call_.q(seq_->first + item_->row + i / n_heads_, heads_[i % n_heads_], 0);
+}
+
+float* ItemRun::out_row(int tag, int i) const {
+  const int t = seq_->first + item_->row + i / n_heads_, h = heads_[i % n_heads_];
+  return call_.tags > 1 ? &call_.part_out(tag, t, h, 0) : &call_.out(t, h, 0);
+}
+
 // The query carries everything that multiplies the whole row: rotation, scale, log2(e) or 1 / cap.
 void ItemRun::pack_queries(int rot) {
   packed_rot_ = rot;
@@ -90,8 +111,9 @@ void ItemRun::pack_queries(int rot) {
   const bool turns = rotary.layout != RotaryLayout::kNone && rotary.n_rot > 0;
   const size_t row_bytes = k_ops_.q_bytes(call_.dk);
   for (int i = 0; i < rows_; ++i) {
+    if (i + kRowsAhead < rows_) prefetch_read(query_row(i + kRowsAhead), call_.dk);
     const int t = seq_->first + item_->row + i / n_heads_;
-    const float* q = &call_.q(t, heads_[i % n_heads_], 0);
+    const float* q = query_row(i);
     if (turns) {
       const int64_t at = static_cast<int64_t>(t) * (rotary.n_rot / 2);
       kernels_.rotate_row(scratch_.turned, q, rotary.cos + at, rotary.sin + at, rotary.n_rot,
@@ -275,10 +297,18 @@ void ItemRun::merge(State acc, int a, State part, int p) const {
   kernels_.merge_rows(acc_o, part_o, keep, add, width);
 }
 
+void ItemRun::finish_rows(int tag, State state) const {
+  for (int i = 0; i < std::min(rows_, kRowsAhead); ++i) prefetch_write(out_row(tag, i), call_.dv);
+  for (int i = 0; i < rows_; ++i) {
+    if (i + kRowsAhead < rows_) prefetch_write(out_row(tag, i + kRowsAhead), call_.dv);
+    finish(i, tag, state, i);
+  }
+}
+
 void ItemRun::finish(int row, int tag, State state, int at) const {
   const int t = seq_->first + item_->row + row / n_heads_;
   const int h = heads_[row % n_heads_];
-  float* out = call_.tags > 1 ? &call_.part_out(tag, t, h, 0) : &call_.out(t, h, 0);
+  float* out = out_row(tag, row);
   double m = state.m[at];
   double l = sum_lanes(state.l + at * kernels::kLaneFloats);
   double keep = 1.0;  // 2^(state's maximum - the maximum with the sink)

@@ -28,8 +28,13 @@ class ItemRun {
   void merge(State acc, int a, State part, int p) const;
   // Writes out and lse of stacked row `row` from state[at], sinks added.
   void finish(int row, int tag, State state, int at) const;
+  // The same for all rows, row i from state[i].
+  void finish_rows(int tag, State state) const;
 
  private:
+  // Of stacked row i.
+  const float* query_row(int i) const;
+  float* out_row(int tag, int i) const;
   void pack_queries(int rot);
   void attend_list_pages(const Range& range, int32_t begin, int32_t end);
   void attend_gathered(const Range& range, int32_t begin, int32_t end);

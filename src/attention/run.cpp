@@ -26,7 +26,7 @@ void run_item(const Plan& plan, const Call& call, const Item& item, ItemRun& run
         for (int i = 0; i < run.rows(); ++i) run.merge(whole, i, part, i);
       }
     }
-    for (int i = 0; i < run.rows(); ++i) run.finish(i, tag, whole, i);
+    run.finish_rows(tag, whole);
   }
 }
 

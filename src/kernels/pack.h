@@ -94,6 +94,7 @@ void pack_k(void* page, int slot, int n, const float* rows, int64_t stride, int 
       VI x[kLanes];
 #pragma GCC unroll 16
       for (int i = 0; i < kLanes; ++i) {
+        if (t + kLanes + i < n) prefetch_l2(rows + (t + kLanes + i) * stride + d);
         x[i] = as_words(load_first(rows + (t + i) * stride + d, dims));
       }
       transpose(x);

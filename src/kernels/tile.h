@@ -99,10 +99,13 @@ __attribute__((noinline)) void scores_tile(const void* q, ptrdiff_t q_stride, co
 
 enum Mode { kPlain, kMasked, kGeneral };
 
-// A new maximum: what was accumulated shrinks by 2^(old - new). Rare after the first pages.
+// A new maximum: what was accumulated shrinks by 2^(old - new). Rare after the first pages. Behind
+// -inf there is nothing to shrink: all sums are 0, or NaN, which stays NaN.
 __attribute__((noinline)) void raise_maximum(const PageCall& call, int row, float maximum) {
-  const VF shrink = exp2_approx<6>(set1(call.m[row] - maximum));
+  const float before = call.m[row];
   call.m[row] = maximum;
+  if (before == kMinusInf) return;
+  const VF shrink = exp2_approx<6>(set1(before - maximum));
   float* l = call.l + row * kLaneFloats;
   for (int i = 0; i < kLaneFloats; i += kLanes) store(l + i, mul(load(l + i), shrink));
   const int width = row_floats(call.dv);
@@ -186,7 +189,7 @@ template <class Op, int R, int NV>
 __attribute__((noinline)) void values_tile(const typename Op::X* p, const typename Op::B* v, int dv,
                                            const char* ahead, float* o) {
   constexpr ptrdiff_t kStride = kWeightsOfRow<typename Op::X>;
-  const ptrdiff_t width = row_floats(dv);
+  ptrdiff_t width = row_floats(dv);
   VF acc[R][NV];
 #pragma GCC unroll 6
   for (int r = 0; r < R; ++r) {
@@ -194,10 +197,13 @@ __attribute__((noinline)) void values_tile(const typename Op::X* p, const typena
     for (int j = 0; j < NV; ++j) acc[r][j] = load(o + r * width + j * kLanes);
   }
   contract<Op, R, NV>(p, kStride, v, dv, kKeys / Op::kPack, ahead, acc);
+  // The addresses of the stores are computed again: kept from the loads, they were spilled.
+  __asm__("" : "+r"(o), "+r"(width));
 #pragma GCC unroll 6
   for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 4
-    for (int j = 0; j < NV; ++j) store(o + r * width + j * kLanes, acc[r][j]);
+    for (int j = 0; j < NV; ++j) store(o + j * kLanes, acc[r][j]);
+    o += width;
   }
 }
 
