@@ -1,5 +1,5 @@
 # Finds the ggml and llama.cpp that scripts/bootstrap built. The path is a function of the pinned
-# version, the flags, this processor and this compiler; the script is its only author, so it is
+# version, the flags, this processor and the compiler of the environment; the script knows, so it is
 # asked. Without the prefix heed_core and its tests still configure: they need nothing of it.
 set(HEED_DEPS "" CACHE PATH "Prefix with ggml and llama.cpp; empty: ask scripts/bootstrap")
 set(HEED_HAVE_LLM OFF)
@@ -8,7 +8,8 @@ find_package(Python3 COMPONENTS Interpreter QUIET)
 set(deps "${HEED_DEPS}")
 if(NOT deps AND Python3_Interpreter_FOUND)
   execute_process(
-    COMMAND "${Python3_EXECUTABLE}" "${PROJECT_SOURCE_DIR}/scripts/bootstrap" --print-deps
+    COMMAND "${CMAKE_COMMAND}" -E env ${heed_env_compilers}
+      "${Python3_EXECUTABLE}" "${PROJECT_SOURCE_DIR}/scripts/bootstrap" --print-deps
     OUTPUT_VARIABLE deps OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
 endif()
 
