@@ -41,11 +41,12 @@ enum class Weights : uint8_t {
 };
 
 enum class Linear : uint8_t {
-  kHeed,  // heed's own products for the quantised types it packs, ggml's for the others
-  kGgml,  // ggml's for all, plain or repacked per type as measured
+  kHeed,      // heed's own: inputs of quantised weights in 8 bits, per 32 of them
+  kGgml,      // ggml's, plain or repacked per type as measured
+  kAccurate,  // heed's own: inputs and weights in bf16 where the processor multiplies it, else fp32
 };
 
-const char* linear_name(Linear linear);  // "heed", "ggml"
+const char* linear_name(Linear linear);  // "heed", "ggml", "accurate"
 Result<Linear> parse_linear(std::string_view name);
 
 struct ModelOptions {

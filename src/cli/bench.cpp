@@ -128,8 +128,9 @@ void BenchVerb::options(CLI::App& app) {
       ->check(one_of({"f32", "f16", "bf16"}));
   add(app, "--cache-type-v", v_type_, "Format of heed's values (-ctv)")
       ->check(one_of({"f32", "f16", "bf16"}));
-  add(app, "--linear", linear_, "Quantised products: heed's own where it has them, or ggml's")
-      ->check(one_of({"heed", "ggml"}))
+  add(app, "--linear", linear_,
+      "Products: heed's own, with inputs in bytes or (accurate) in bf16, or ggml's")
+      ->check(one_of({"heed", "accurate", "ggml"}))
       ->capture_default_str();
   add_flag(app, "--refresh-kl", o_.refresh_kl,
            "Measure kl_vs_ref again even where it is kept; it is taken over a prompt, for "
@@ -216,6 +217,13 @@ Status BenchVerb::settle_linears() {
   linears_.cross = o_.cross;
   linears_.rounds = o_.rounds;
   linears_.threads = o_.threads;
+  HEED_ASSIGN(const Linear linear, parse_linear(linear_));
+  if (linear == Linear::kGgml) {
+    return error(Code::kInvalidArgument,
+                 "--linear ggml: `bench linears` measures heed's beside "
+                 "ggml's; name heed or accurate");
+  }
+  if (linear == Linear::kAccurate) linears_.precision = Precision::kAccurate;
   return eval::check_options(linears_);
 }
 

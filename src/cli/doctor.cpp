@@ -49,7 +49,8 @@ std::vector<std::string> feature_names() {
 
 std::string product_units(Isa isa) {
   return cat("quantised weights as bytes by ", byte_instruction(isa), ", BF16 in ",
-             product_unit_name(product_unit(isa, WeightType::kBf16)), ", F16 and F32 in fp32");
+             product_unit_name(product_unit(isa, WeightType::kBf16)),
+             " (so all with --linear accurate), F16 and F32 in fp32");
 }
 
 // Each roof is the maximum over the rounds, because a disturbance only ever lowers one.

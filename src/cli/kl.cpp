@@ -83,8 +83,9 @@ void KlVerb::options(CLI::App& app) {
       ->check(one_of({"f32", "f16", "bf16"}));
   add(app, "--cache-type-v", v_type_, "Format of heed's values (-ctv)")
       ->check(one_of({"f32", "f16", "bf16"}));
-  add(app, "--linear", linear_, "Quantised products: heed's own where it has them, or ggml's")
-      ->check(one_of({"heed", "ggml"}))
+  add(app, "--linear", linear_,
+      "Products: heed's own, with inputs in bytes or (accurate) in bf16, or ggml's")
+      ->check(one_of({"heed", "accurate", "ggml"}))
       ->capture_default_str();
   add(app, "-t,--threads", o_.threads, "Threads; 0: the cores this process may use")
       ->check(CLI::Range(0, 1024))

@@ -94,9 +94,10 @@ Status check_largest(const LinearBenchOptions& options, const std::vector<Weight
 
 using Contenders = std::vector<std::unique_ptr<LinearContender>>;  // heed, ggml plain, ggml repack
 
-Result<Contenders> make_contenders(const LinearProblem& problem, int64_t copies, int threads) {
+Result<Contenders> make_contenders(const LinearProblem& problem, Precision precision,
+                                   int64_t copies, int threads) {
   Contenders all;
-  HEED_ASSIGN(all.emplace_back(), make_heed_linear(problem, copies, threads));
+  HEED_ASSIGN(all.emplace_back(), make_heed_linear(problem, precision, copies, threads));
   for (const GgmlLayout layout : {GgmlLayout::kPlain, GgmlLayout::kRepacked}) {
     HEED_ASSIGN(auto ggml, make_ggml_linear(problem, layout, copies, threads));
     if (ggml == nullptr) continue;
@@ -106,9 +107,9 @@ Result<Contenders> make_contenders(const LinearProblem& problem, int64_t copies,
   return all;
 }
 
-Roof roof_of(const LinearShape& shape, Isa isa) {
+Roof roof_of(const LinearShape& shape, ProductUnit unit) {
   if (shape.streamed()) return Roof::kStream;
-  switch (product_unit(isa, shape.type)) {
+  switch (unit) {
     case ProductUnit::kInt8: return Roof::kInt8;
     case ProductUnit::kBf16: return Roof::kBf16;
     case ProductUnit::kFp32: break;
@@ -126,9 +127,13 @@ std::optional<double> roof_share(const LinearRow& row, const Machine& machine) {
   return rate / roof;
 }
 
-// What heed may be off by. F32: ggml sums in many short chains, heed in one, as a plain loop.
-double allowed_error(WeightType type, const LinearReference& reference, double ggml_error) {
-  return type == WeightType::kF32 ? error_limit(reference.plain_error()) : kLuck * ggml_error;
+// What heed may be off by. F32: ggml sums in many short chains, heed in one, as a plain loop. The
+// accurate products of codes promise half of ggml's error.
+double allowed_error(WeightType type, Precision precision, const LinearReference& reference,
+                     double ggml_error) {
+  if (type == WeightType::kF32) return error_limit(reference.plain_error());
+  const bool codes = kernels::input_form(type) == kernels::InputForm::kBytes;
+  return (codes && precision == Precision::kAccurate ? 0.5 : kLuck) * ggml_error;
 }
 
 LinearRow make_row(const LinearShape& shape, const LinearContender& one,
@@ -158,7 +163,8 @@ class WeightBench {
         problem_(make_problem(cases.type, cases.size, cases.most_rows())) {}
 
   Status run() {
-    HEED_ASSIGN(contenders_, make_contenders(problem_, cases_.copies(), report_.machine.threads));
+    HEED_ASSIGN(contenders_, make_contenders(problem_, options_.precision, cases_.copies(),
+                                             report_.machine.threads));
     for (const int64_t rows : cases_.rows) HEED_TRY(run_case(rows));
     return Status::ok();
   }
@@ -176,7 +182,11 @@ class WeightBench {
     std::vector<LinearRow> rows_of_case;
     for (size_t i = 0; i < all.size(); ++i) {
       rows_of_case.push_back(make_row(shape, *contenders_[i], seconds[i]));
-      rows_of_case.back().roof = roof_of(shape, isa_);
+      // ggml multiplies bytes whatever heed was told.
+      const Precision precision = i == 0 ? options_.precision : Precision::kUsual;
+      HEED_ASSIGN(const auto weight,
+                  PackedWeight::shape(shape.type, 32, shape.size.inputs, precision));
+      rows_of_case.back().roof = roof_of(shape, product_unit(isa_, weight));
     }
     compare(rows_of_case, seconds);
     HEED_TRY(check_answers(shape, rows_of_case));
@@ -205,7 +215,7 @@ class WeightBench {
   Status check_answers(const LinearShape& shape, std::vector<LinearRow>& rows) const {
     const LinearReference reference(problem_, shape.rows);
     for (size_t i = 0; i < rows.size(); ++i) rows[i].error = reference.error(*contenders_[i]);
-    const double allowed = allowed_error(shape.type, reference, rows[1].error);
+    const double allowed = allowed_error(shape.type, options_.precision, reference, rows[1].error);
     if (rows[0].error <= allowed) return Status::ok();
     return error(Code::kInternal, "heed's answer of ", shape.name(), " is off by ", rows[0].error,
                  " of its length, ggml's by ", rows[1].error, "; allowed are ", allowed);

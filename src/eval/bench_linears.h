@@ -21,9 +21,10 @@ struct LinearBenchOptions {
   std::vector<WeightType> types = all_weight_types();
   std::vector<LinearSize> sizes{{576, 1536}, {896, 4864}, {2048, 8192}, {4096, 14336}};
   std::vector<int64_t> rows{1, 4, 16, 64, 512, 2048};
-  bool cross = false;  // every size with every row count
-  int rounds = 0;      // 0: by time
-  int threads = 0;     // 0: the cores this process may use
+  bool cross = false;                       // every size with every row count
+  int rounds = 0;                           // 0: by time
+  int threads = 0;                          // 0: the cores this process may use
+  Precision precision = Precision::kUsual;  // of heed's products
   const CancelToken* cancel = nullptr;
   std::function<void(const std::string&)> say;
   // After each case, with every row so far; their share of the roof is of the roofs so far.

@@ -10,12 +10,14 @@ namespace {
 
 class HeedLinear : public LinearContender {
  public:
-  HeedLinear(const LinearProblem& problem, Isa isa, int threads)
-      : problem_(problem), team_(threads), workspace_(isa, threads) {}
+  HeedLinear(const LinearProblem& problem, Precision precision, Isa isa, int threads)
+      : problem_(problem), precision_(precision), team_(threads), workspace_(isa, threads) {}
 
   Status prepare(int64_t copies);
 
-  const char* engine() const override { return "heed"; }
+  const char* engine() const override {
+    return precision_ == Precision::kAccurate ? "heed accurate" : "heed";
+  }
   int64_t copies() const override { return used_; }
   void park() override {}  // the team sleeps of its own accord
 
@@ -28,11 +30,12 @@ class HeedLinear : public LinearContender {
   Status round() override;
 
  private:
-  InputForm form() const { return kernels::input_form(problem_.type); }
+  InputForm form() const { return weights_.front().input_form(); }
   // x as the kernels read it; a tile of rows every member packs for itself, as the model does.
   const void* pack(int member, int members);
 
   const LinearProblem& problem_;
+  const Precision precision_;
   cpu::Team team_;
   cpu::Barrier barrier_;
   LinearWorkspace workspace_;
@@ -45,8 +48,8 @@ class HeedLinear : public LinearContender {
 Status HeedLinear::prepare(int64_t copies) {
   HEED_TRY(workspace_.reserve(problem_.size.inputs));
   for (int64_t i = 0; i < copies; ++i) {
-    HEED_ASSIGN(PackedWeight weight,
-                PackedWeight::create(problem_.type, problem_.size.outputs, problem_.size.inputs));
+    HEED_ASSIGN(PackedWeight weight, PackedWeight::create(problem_.type, problem_.size.outputs,
+                                                          problem_.size.inputs, precision_));
     team_.run([&](int member, int members) {
       const int64_t groups = weight.groups();
       weight.fill(problem_.file.data(), groups * member / members, groups * (member + 1) / members);
@@ -100,10 +103,11 @@ Status HeedLinear::round() {
 }  // namespace
 
 Result<std::unique_ptr<LinearContender>> make_heed_linear(const LinearProblem& problem,
-                                                          int64_t copies, int threads) {
+                                                          Precision precision, int64_t copies,
+                                                          int threads) {
   return guarded("preparing heed's products", [&]() -> Result<std::unique_ptr<LinearContender>> {
     HEED_ASSIGN(const Isa isa, choose_isa());
-    auto contender = std::make_unique<HeedLinear>(problem, isa, threads);
+    auto contender = std::make_unique<HeedLinear>(problem, precision, isa, threads);
     HEED_TRY(contender->prepare(copies));
     return std::unique_ptr<LinearContender>(std::move(contender));
   });

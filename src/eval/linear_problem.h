@@ -63,7 +63,8 @@ class LinearContender : public Contender {
 
 // `copies` of the weight in memory of their own.
 Result<std::unique_ptr<LinearContender>> make_heed_linear(const LinearProblem& problem,
-                                                          int64_t copies, int threads);
+                                                          Precision precision, int64_t copies,
+                                                          int threads);
 enum class GgmlLayout { kPlain, kRepacked };
 // Null when ggml has no rearranged layout for this weight here.
 Result<std::unique_ptr<LinearContender>> make_ggml_linear(const LinearProblem& problem,

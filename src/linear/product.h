@@ -55,7 +55,7 @@ int64_t product_scratch_bytes(int64_t inputs);
 // y [rows, outputs] = x W^T (+ bias) (+ residual).
 struct Product {
   const PackedWeight* weight = nullptr;
-  const void* x = nullptr;  // packed, in the form of the weight's type
+  const void* x = nullptr;  // packed, in the weight's input_form()
   float* y = nullptr;
   int64_t y_stride = 0;             // floats between rows
   const float* bias = nullptr;      // [outputs]

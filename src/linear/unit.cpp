@@ -7,7 +7,14 @@ namespace heed {
 using kernels::InputForm;
 
 ProductUnit product_unit(Isa isa, WeightType type) {
-  const InputForm form = kernels::input_form(type);
+  return product_unit(isa, kernels::input_form(type));
+}
+
+ProductUnit product_unit(Isa isa, const PackedWeight& weight) {
+  return product_unit(isa, weight.input_form());
+}
+
+ProductUnit product_unit(Isa isa, InputForm form) {
   if (form == InputForm::kBytes) return ProductUnit::kInt8;
   if (form == InputForm::kFloats) return ProductUnit::kFp32;
   // Without a bf16 product a unit takes pairs as floats, which are twice as long.

@@ -1,5 +1,6 @@
 #include "linear/weight.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "base/text.h"
@@ -76,7 +77,8 @@ int64_t file_row_bytes(WeightType type, int64_t inputs) {
   return inputs / layout.file_inputs * layout.file_bytes;
 }
 
-Result<PackedWeight> PackedWeight::shape(WeightType type, int64_t outputs, int64_t inputs) {
+Result<PackedWeight> PackedWeight::shape(WeightType type, int64_t outputs, int64_t inputs,
+                                         Precision precision) {
   const WeightLayout& layout = weight_layout(type);
   if (outputs < 1 || inputs < 1 || inputs % layout.file_inputs != 0) {
     return error(Code::kInvalidArgument, "a ", layout.name, " weight of ", outputs, " x ", inputs,
@@ -87,11 +89,35 @@ Result<PackedWeight> PackedWeight::shape(WeightType type, int64_t outputs, int64
   weight.outputs_ = outputs;
   weight.inputs_ = inputs;
   weight.group_bytes_ = group_bytes(layout, inputs);
+  weight.wide_ = precision == Precision::kAccurate && !is_float(type);
   return weight;
 }
 
-Result<PackedWeight> PackedWeight::create(WeightType type, int64_t outputs, int64_t inputs) {
-  HEED_ASSIGN(PackedWeight weight, shape(type, outputs, inputs));
+Result<PackedWeight> PackedWeight::decoded(const RowDecoder& decoder, const void* rows,
+                                           int64_t outputs, int64_t inputs) {
+  if (decoder.inputs < 1 || RowDecoder::kMostInputs % decoder.inputs != 0) {
+    return error(Code::kUnsupported, "a ", decoder.name, " weight: its blocks hold ",
+                 decoder.inputs, " values, heed decodes powers of two up to ",
+                 RowDecoder::kMostInputs);
+  }
+  const int64_t block = std::max<int64_t>(decoder.inputs, kBlockInputs);
+  if (outputs < 1 || inputs < 1 || inputs % block != 0) {
+    return error(Code::kInvalidArgument, "a ", decoder.name, " weight of ", outputs, " x ", inputs,
+                 ": inputs must come in blocks of ", block);
+  }
+  PackedWeight weight;
+  weight.outputs_ = outputs;
+  weight.inputs_ = inputs;
+  weight.group_bytes_ = inputs / decoder.inputs * decoder.bytes * kGroupOutputs;
+  weight.wide_ = true;
+  weight.decoder_ = decoder;
+  weight.start_ = static_cast<const uint8_t*>(rows);
+  return weight;
+}
+
+Result<PackedWeight> PackedWeight::create(WeightType type, int64_t outputs, int64_t inputs,
+                                          Precision precision) {
+  HEED_ASSIGN(PackedWeight weight, shape(type, outputs, inputs, precision));
   const auto bytes = static_cast<size_t>(weight.bytes());
   // Whole huge pages where the weight fills some: decode reads it from end to end.
   constexpr size_t kHuge = size_t{2} << 20;
@@ -101,6 +127,7 @@ Result<PackedWeight> PackedWeight::create(WeightType type, int64_t outputs, int6
     return error(Code::kResourceExhausted, "no memory for the ", bytes, " bytes of a ", outputs,
                  " x ", inputs, " weight");
   }
+  weight.start_ = weight.data_.get();
   return weight;
 }
 

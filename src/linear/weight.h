@@ -17,27 +17,57 @@ int64_t file_row_bytes(WeightType type, int64_t inputs);
 int64_t file_block_inputs(WeightType type);
 const char* weight_type_name(WeightType type);
 
+// What products with weights of codes round x to: bytes in blocks of 32, or bf16 where the ISA
+// multiplies it and nothing else. Weights of floats have one product.
+enum class Precision : uint8_t { kUsual, kAccurate };
+
+// Rows of a type that heed does not know: blocks of `inputs` values in `bytes` bytes.
+struct RowDecoder {
+  static constexpr int64_t kMostInputs = 256;
+  const char* name = nullptr;  // "IQ3_S"
+  int64_t inputs = 0;          // a power of two up to kMostInputs
+  int64_t bytes = 0;
+  void (*to_floats)(const void* row, float* out, int64_t n) = nullptr;  // n in whole blocks
+};
+
 class PackedWeight {
  public:
   // Memory for a weight [outputs, inputs]. Errors: inputs not in whole blocks; no memory.
-  static Result<PackedWeight> create(WeightType type, int64_t outputs, int64_t inputs);
+  static Result<PackedWeight> create(WeightType type, int64_t outputs, int64_t inputs,
+                                     Precision precision = Precision::kUsual);
 
   // The same without memory, to plan with.
-  static Result<PackedWeight> shape(WeightType type, int64_t outputs, int64_t inputs);
+  static Result<PackedWeight> shape(WeightType type, int64_t outputs, int64_t inputs,
+                                    Precision precision = Precision::kUsual);
+
+  // A weight that stays as it is at `rows`, which must outlive this, and is decoded group by group
+  // while it is multiplied. Null rows: to plan with. Errors: inputs not in whole blocks, of the
+  // type's or of 32.
+  static Result<PackedWeight> decoded(const RowDecoder& decoder, const void* rows, int64_t outputs,
+                                      int64_t inputs);
 
   // Groups [begin, end) from the file's rows, row_bytes apart; those behind the last output are
   // zeros. Different groups may be filled by different threads.
   void fill(const void* rows, int64_t begin, int64_t end);
 
-  WeightType type() const { return type_; }
+  WeightType type() const { return type_; }  // of a weight that is not decoded
+  // Multiplied as floats although it holds codes.
+  bool wide() const { return wide_; }
+  const RowDecoder* decoder() const { return decoder_.to_floats != nullptr ? &decoder_ : nullptr; }
+  kernels::InputForm input_form() const {
+    return wide_ ? kernels::InputForm::kPairs : kernels::input_form(type_);
+  }
   int64_t outputs() const { return outputs_; }
   int64_t inputs() const { return inputs_; }
   int blocks() const { return static_cast<int>(inputs_ / kernels::kBlockInputs); }
   int64_t groups() const {
     return (outputs_ + kernels::kGroupOutputs - 1) / kernels::kGroupOutputs;
   }
-  int64_t bytes() const { return groups() * group_bytes_; }
-  const uint8_t* group(int64_t g) const { return data_.get() + g * group_bytes_; }
+  int64_t bytes() const {  // of decoded weights: in the file
+    return decoder() != nullptr ? outputs_ * (group_bytes_ / kernels::kGroupOutputs)
+                                : groups() * group_bytes_;
+  }
+  const uint8_t* group(int64_t g) const { return start_ + g * group_bytes_; }
   int outputs_of(int64_t g) const;
 
  private:
@@ -45,7 +75,10 @@ class PackedWeight {
   int64_t outputs_ = 0;
   int64_t inputs_ = 0;
   int64_t group_bytes_ = 0;
-  AlignedMemory data_;
+  bool wide_ = false;
+  RowDecoder decoder_;
+  const uint8_t* start_ = nullptr;
+  AlignedMemory data_;  // empty of a weight that is decoded
 };
 
 }  // namespace heed

@@ -42,14 +42,14 @@ void pack_node(ggml_tensor* node, int member, int members, void* user) {
 // Packed x of part i.
 const void* part_input(const LinearOp& op, const ggml_tensor* node, int i, int member) {
   if (!op.own_input) return node->src[op.parts[i].source]->data;
-  return op.workspace->own_rows(member, kernels::input_form(op.parts[i].weight->type()));
+  return op.workspace->own_rows(member, op.parts[i].weight->input_form());
 }
 
 void pack_own_rows(const LinearOp& op, const ggml_tensor* node, int member) {
   if (!op.own_input) return;
   bool done[kernels::kInputForms] = {};
   for (int i = 0; i < op.count; ++i) {
-    const InputForm form = kernels::input_form(op.parts[i].weight->type());
+    const InputForm form = op.parts[i].weight->input_form();
     if (std::exchange(done[static_cast<int>(form)], true)) continue;
     pack_inputs(op.workspace->isa(), form, op.workspace->own_rows(member, form),
                 input_of(op, node->src[0]), op.workspace->worker(member, 1).scratch, 0, 1);
@@ -183,7 +183,7 @@ LinearBuilder::Node LinearBuilder::node(LinearInput& x, std::span<const LinearTe
     part.column = node.outputs;
     node.outputs += part.weight->outputs();
     if (op.own_input) continue;
-    ggml_tensor* const source = packed(x, kernels::input_form(part.weight->type()));
+    ggml_tensor* const source = packed(x, part.weight->input_form());
     const auto end = node.sources.begin() + node.count;
     const auto at = std::find(node.sources.begin(), end, source);
     part.source = static_cast<int>(at - node.sources.begin());
@@ -251,7 +251,7 @@ LinearInput LinearBuilder::gated(LinearInput& x, const LinearTerm& gate, const L
   const LinearTerm both[] = {gate, up};
   Node pair = node(x, both);
   pair.op->activation = activation;
-  pair.op->form = kernels::input_form(behind->type());
+  pair.op->form = behind->input_form();
   LinearInput out(nullptr);
   out.rows_ = pair.op->rows;
   const int64_t bytes = packed_input_bytes(pair.op->form, out.rows_, behind->inputs());

@@ -64,15 +64,29 @@ std::optional<WeightType> packed_weight_type(ggml_type type) {
   }
 }
 
+std::optional<RowDecoder> row_decoder(ggml_type type) {
+  const ggml_type_traits& traits = *ggml_get_type_traits(type);
+  if (packed_weight_type(type) || !traits.is_quantized || traits.to_float == nullptr) return {};
+  return RowDecoder{traits.type_name, traits.blck_size, static_cast<int64_t>(traits.type_size),
+                    traits.to_float};
+}
+
 bool repack_wanted(ggml_type type) { return type == GGML_TYPE_Q4_0 || type == GGML_TYPE_IQ4_NL; }
 
-const char* linear_name(Linear linear) { return linear == Linear::kGgml ? "ggml" : "heed"; }
+const char* linear_name(Linear linear) {
+  switch (linear) {
+    case Linear::kHeed: return "heed";
+    case Linear::kGgml: return "ggml";
+    case Linear::kAccurate: return "accurate";
+  }
+  return "?";
+}
 
 Result<Linear> parse_linear(std::string_view name) {
-  for (const Linear linear : {Linear::kHeed, Linear::kGgml}) {
+  for (const Linear linear : {Linear::kHeed, Linear::kGgml, Linear::kAccurate}) {
     if (name == linear_name(linear)) return linear;
   }
-  return error(Code::kInvalidArgument, "linear is '", name, "', must be heed or ggml");
+  return error(Code::kInvalidArgument, "linear is '", name, "', must be heed, accurate or ggml");
 }
 
 }  // namespace heed

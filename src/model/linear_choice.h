@@ -26,6 +26,10 @@ GgmlContext tensor_headers(size_t tensors);
 // heed's own products serve this type.
 std::optional<WeightType> packed_weight_type(ggml_type type);
 
+// What decodes the quantised types that heed does not pack; nothing for those that it does and for
+// those that are no weights.
+std::optional<RowDecoder> row_decoder(ggml_type type);
+
 // ggml's rearranged layout is used for these types only (measured on Zen 4: Q4_0 1.4-1.5x at 512
 // rows and one row; Q4_K loses 1.8x at 512 rows to gain 1.2x at one; others have no such layout).
 bool repack_wanted(ggml_type type);

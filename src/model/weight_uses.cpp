@@ -5,6 +5,7 @@
 #include <cctype>
 
 #include "base/guard.h"
+#include "base/text.h"
 #include "linear/unit.h"
 #include "model/library_log.h"
 #include "model/weights.h"
@@ -70,7 +71,8 @@ class UseList {
 
   std::string product_kernel(const ggml_tensor* tensor) const {
     if (const PackedWeight* packed = weights_.packed(tensor)) {
-      return std::string("heed ") + product_unit_name(product_unit(isa_, packed->type()));
+      const char* const how = packed->decoder() != nullptr ? ", decoded" : "";
+      return cat("heed ", product_unit_name(product_unit(isa_, *packed)), how);
     }
     return weights_.repacked(tensor) ? "ggml repack" : "ggml plain";
   }

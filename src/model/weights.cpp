@@ -38,6 +38,7 @@ struct ModelWeights::Storage {
   bool any_plain = false;
   bool any_repacked = false;
   bool dequantised = false;
+  Linear own = Linear::kHeed;  // which of heed's products
 };
 
 ModelWeights::ModelWeights() : storage_(std::make_unique<Storage>()) {}
@@ -69,12 +70,12 @@ int64_t ModelWeights::most_inputs() const {
 
 std::string ModelWeights::linear_kind() const {
   if (storage_->dequantised) return "ggml f32";
-  const bool heed = !storage_->packed.empty();
-  if (heed && !storage_->any_plain && !storage_->any_repacked) return "heed";
+  const char* const heed = storage_->packed.empty() ? nullptr : linear_name(storage_->own);
+  if (heed != nullptr && !storage_->any_plain && !storage_->any_repacked) return heed;
   const char* rest = !storage_->any_repacked ? "ggml plain"
                      : storage_->any_plain   ? "ggml plain+repack"
                                              : "ggml repack";
-  return heed ? cat("heed + ", rest) : rest;
+  return heed != nullptr ? cat(heed, " + ", rest) : rest;
 }
 
 class WeightLoader {
@@ -90,6 +91,7 @@ class WeightLoader {
     weights_ = weights.get();
     storage_ = weights->storage_.get();
     storage_->dequantised = options_.weights == Weights::kF32;
+    storage_->own = options_.linear;
     storage_->tensors = tensor_headers(file_.tensors().size() + 2);
     if (!storage_->tensors) return error(Code::kResourceExhausted, "no memory for tensor headers");
     HEED_TRY(place_all());
@@ -113,7 +115,7 @@ class WeightLoader {
     if (!hyper_.tied_head) {
       HEED_ASSIGN(weights_->head, place("output.weight", true));
     } else if (const GgufTensor& tied = *file_.find_tensor("token_embd.weight");
-               packed_type(tied) || extra_type(tied) != nullptr) {
+               packed_type(tied) || decoder(tied) || extra_type(tied) != nullptr) {
       // A rearranged matrix cannot be looked up by row: the lookup reads the few rows of a prompt
       // from the file.
       HEED_ASSIGN(weights_->head, place("token_embd.weight", true));
@@ -146,9 +148,22 @@ class WeightLoader {
     return Status::ok();
   }
 
+  bool heed_multiplies() const {
+    return options_.linear != Linear::kGgml && options_.weights == Weights::kAsStored;
+  }
+
+  Precision precision() const {
+    return options_.linear == Linear::kAccurate ? Precision::kAccurate : Precision::kUsual;
+  }
+
+  // What decodes this tensor while heed multiplies with it.
+  std::optional<RowDecoder> decoder(const GgufTensor& tensor) const {
+    return heed_multiplies() ? row_decoder(tensor.type) : std::nullopt;
+  }
+
   // The type under which heed multiplies with this tensor.
   std::optional<WeightType> packed_type(const GgufTensor& tensor) const {
-    if (options_.linear != Linear::kHeed || options_.weights != Weights::kAsStored) return {};
+    if (!heed_multiplies()) return {};
     const auto type = packed_weight_type(tensor.type);
     // Rows of floats may have any length in a file.
     if (type && tensor.ne[0] % file_block_inputs(*type) != 0) return {};
@@ -165,6 +180,7 @@ class WeightLoader {
     if (source == nullptr) return static_cast<ggml_tensor*>(nullptr);
     if (matrix) {
       if (const auto type = packed_type(*source)) return place_packed(*source, *type);
+      if (const auto rows = decoder(*source)) return place_decoded(*source, *rows);
       if (const auto type = extra_type(*source)) return place_repacked(*source, type);
     }
     const bool vector = source->dims == 1 || source->ne[1] == 1;
@@ -205,15 +221,31 @@ class WeightLoader {
         ggml_new_tensor_2d(storage_->tensors.get(), source.type, source.ne[0], source.ne[1]);
     ggml_set_name(tensor, std::string(source.name).c_str());
     tensor->data = kNoData;
-    Result<PackedWeight> weight = with_data_
-                                      ? PackedWeight::create(type, source.ne[1], source.ne[0])
-                                      : PackedWeight::shape(type, source.ne[1], source.ne[0]);
+    Result<PackedWeight> weight =
+        with_data_ ? PackedWeight::create(type, source.ne[1], source.ne[0], precision())
+                   : PackedWeight::shape(type, source.ne[1], source.ne[0], precision());
     if (!weight.is_ok()) {
       return weight.status().with_context(cat("tensor '", source.name, "'"));
     }
     storage_->owned += static_cast<uint64_t>(weight->bytes());
     storage_->packed.emplace(tensor, std::move(*weight));
     if (with_data_) packed_.push_back({tensor, &source});
+    return tensor;
+  }
+
+  // In the file's own bytes.
+  Result<ggml_tensor*> place_decoded(const GgufTensor& source, const RowDecoder& rows) {
+    ggml_tensor* tensor =
+        ggml_new_tensor_2d(storage_->tensors.get(), source.type, source.ne[0], source.ne[1]);
+    ggml_set_name(tensor, std::string(source.name).c_str());
+    tensor->data = kNoData;
+    Result<PackedWeight> weight = PackedWeight::decoded(
+        rows, with_data_ ? file_.data(source) : nullptr, source.ne[1], source.ne[0]);
+    if (!weight.is_ok()) {
+      return weight.status().with_context(cat("tensor '", source.name, "'"));
+    }
+    storage_->mapped += source.bytes;
+    storage_->packed.emplace(tensor, std::move(*weight));
     return tensor;
   }
 

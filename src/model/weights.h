@@ -44,7 +44,7 @@ class ModelWeights {
   std::vector<LayerWeights> layers;
   std::vector<float> rope_factors;  // [n_rot / 2] or empty
 
-  // Null when ggml multiplies with this tensor.
+  // Null when ggml multiplies with this tensor. Decoded weights stay in the file.
   const PackedWeight* packed(const ggml_tensor* weight) const;
   bool repacked(const ggml_tensor* weight) const;  // rearranged by ggml
   int64_t most_inputs() const;                     // of a row of a packed weight; 0 without any
@@ -52,7 +52,7 @@ class ModelWeights {
   uint64_t mapped_bytes() const;     // read from the file in place
   uint64_t looked_up_bytes() const;  // of those: only the rows of the tokens that come
   uint64_t owned_bytes() const;      // copies: packed, repacked, dequantised, vectors
-  std::string linear_kind() const;   // "heed", "heed + ggml plain", "ggml plain+repack"
+  std::string linear_kind() const;   // "heed", "accurate + ggml plain", "ggml plain+repack"
 
  private:
   friend class WeightLoader;

@@ -18,7 +18,7 @@ constexpr LinearSize kSmall{512, 96};
 TEST(BenchLinears, every_type_is_answered_as_the_fp64_reference_by_every_contender) {
   for (const WeightType type : all_weight_types()) {
     const LinearProblem problem = make_problem(type, kSmall, 21);
-    auto heed = make_heed_linear(problem, 3, 2);
+    auto heed = make_heed_linear(problem, Precision::kUsual, 3, 2);
     ASSERT_TRUE(heed.is_ok()) << heed.message();
     std::vector<LinearContender*> all{heed->get()};
     std::vector<std::unique_ptr<LinearContender>> ggml;
@@ -68,7 +68,7 @@ TEST(BenchLinears, an_answer_that_is_off_in_one_output_is_seen) {
   };
   constexpr LinearSize kBeyondTheDistinct{64, 300};
   const LinearProblem problem = make_problem(WeightType::kQ8_0, kBeyondTheDistinct, 100);
-  auto heed = make_heed_linear(problem, 1, 1);
+  auto heed = make_heed_linear(problem, Precision::kUsual, 1, 1);
   ASSERT_TRUE(heed.is_ok()) << heed.message();
   for (const int64_t rows : {1, 16, 100}) {
     ASSERT_TRUE((*heed)->begin(rows).is_ok());
@@ -84,7 +84,7 @@ TEST(BenchLinears, an_answer_that_is_off_in_one_output_is_seen) {
 
 TEST(BenchLinears, few_rows_go_through_every_copy_and_many_through_one) {
   const LinearProblem problem = make_problem(WeightType::kQ4_0, kSmall, 64);
-  auto heed = make_heed_linear(problem, 5, 1);
+  auto heed = make_heed_linear(problem, Precision::kUsual, 5, 1);
   auto ggml = make_ggml_linear(problem, GgmlLayout::kPlain, 5, 1);
   ASSERT_TRUE(heed.is_ok() && ggml.is_ok());
   for (LinearContender* one : {heed->get(), ggml->get()}) {

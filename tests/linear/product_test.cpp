@@ -48,7 +48,8 @@ void fill_floats(WeightType type, uint64_t seed, std::vector<uint8_t>& file) {
 }
 
 // Random codes with scales near 0.01, as trained weights have.
-PackedWeight random_weight(WeightType type, int64_t outputs, int64_t inputs, uint64_t seed) {
+PackedWeight random_weight(WeightType type, Precision precision, int64_t outputs, int64_t inputs,
+                           uint64_t seed) {
   const int64_t row = file_row_bytes(type, inputs);
   std::vector<uint8_t> file(static_cast<size_t>(row * outputs));
   for (size_t i = 0; i < file.size(); ++i) file[i] = static_cast<uint8_t>(random_bits(seed, i));
@@ -66,7 +67,7 @@ PackedWeight random_weight(WeightType type, int64_t outputs, int64_t inputs, uin
                          type == WeightType::kQ4K || type == WeightType::kQ5K;
     if (has_min) std::memcpy(file.data() + at + 2, &d, 2);
   }
-  auto weight = PackedWeight::create(type, outputs, inputs);
+  auto weight = PackedWeight::create(type, outputs, inputs, precision);
   EXPECT_TRUE(weight.is_ok()) << weight.message();
   weight->fill(file.data(), 0, weight->groups());
   return std::move(*weight);
@@ -102,7 +103,7 @@ Input input_of(const float* x, int64_t rows, int64_t inputs) {
 // y [rows, outputs] of x [rows, inputs] by `members` threads.
 std::vector<float> run(Isa isa, const PackedWeight& weight, const float* x, int64_t rows,
                        int members = 1) {
-  const InputForm form = kernels::input_form(weight.type());
+  const InputForm form = weight.input_form();
   const Aligned packed(packed_input_bytes(form, rows, weight.inputs()));
   const int64_t scratch_bytes = (product_scratch_bytes(weight.inputs()) + 63) / 64 * 64;
   const Aligned scratch(scratch_bytes * members);
@@ -121,14 +122,34 @@ std::vector<float> run(Isa isa, const PackedWeight& weight, const float* x, int6
   return y;
 }
 
-class Products : public ::testing::TestWithParam<std::tuple<int, Isa>> {
+// A type and how it is multiplied.
+struct Kind {
+  WeightType type;
+  Precision precision;
+};
+
+std::vector<Kind> all_kinds() {
+  std::vector<Kind> kinds;
+  for (int i = 0; i < kernels::kWeightTypes; ++i) {
+    const auto type = static_cast<WeightType>(i);
+    kinds.push_back({type, Precision::kUsual});
+    if (!holds_floats(type)) kinds.push_back({type, Precision::kAccurate});
+  }
+  return kinds;
+}
+
+class Products : public ::testing::TestWithParam<std::tuple<Kind, Isa>> {
  protected:
-  WeightType type() const { return static_cast<WeightType>(std::get<0>(GetParam())); }
+  WeightType type() const { return std::get<0>(GetParam()).type; }
+  bool accurate() const { return std::get<0>(GetParam()).precision == Precision::kAccurate; }
   Isa isa() const { return std::get<1>(GetParam()); }
+  PackedWeight random_weight(int64_t outputs, int64_t inputs, uint64_t seed) const {
+    return heed::random_weight(type(), std::get<0>(GetParam()).precision, outputs, inputs, seed);
+  }
 };
 
 TEST_P(Products, a_rows_bits_do_not_depend_on_the_other_rows) {
-  const PackedWeight weight = random_weight(type(), 70, 512, 3);
+  const PackedWeight weight = random_weight(70, 512, 3);
   const int64_t most = 67;
   const std::vector<float> x = random_rows(most, 512, 11);
   const std::vector<float> all = run(isa(), weight, x.data(), most);
@@ -142,7 +163,7 @@ TEST_P(Products, a_rows_bits_do_not_depend_on_the_other_rows) {
 }
 
 TEST_P(Products, nor_on_the_members) {
-  const PackedWeight weight = random_weight(type(), 200, 256, 5);
+  const PackedWeight weight = random_weight(200, 256, 5);
   const std::vector<float> x = random_rows(33, 256, 12);
   const std::vector<float> one = run(isa(), weight, x.data(), 33);
   for (const int members : {2, 3, 7}) {
@@ -152,7 +173,7 @@ TEST_P(Products, nor_on_the_members) {
 }
 
 TEST_P(Products, a_row_that_is_not_finite_spoils_itself_only) {
-  const PackedWeight weight = random_weight(type(), 40, 256, 6);
+  const PackedWeight weight = random_weight(40, 256, 6);
   std::vector<float> x = random_rows(6, 256, 13);
   const std::vector<float> clean = run(isa(), weight, x.data(), 6);
   x[2 * 256 + 17] = std::numeric_limits<float>::quiet_NaN();
@@ -173,7 +194,7 @@ TEST_P(Products, a_row_that_is_not_finite_spoils_itself_only) {
 }
 
 TEST_P(Products, zeros_and_tiny_rows_give_zeros) {
-  const PackedWeight weight = random_weight(type(), 33, 256, 6);
+  const PackedWeight weight = random_weight(33, 256, 6);
   std::vector<float> x(3 * 256, 0.0f);
   for (int i = 0; i < 256; ++i) x[static_cast<size_t>(256 + i)] = 1e-42f;
   for (const float y : run(isa(), weight, x.data(), 3)) EXPECT_NEAR(y, 0.0f, 1e-30f);
@@ -183,12 +204,12 @@ TEST_P(Products, zeros_and_tiny_rows_give_zeros) {
 // where it belongs.
 TEST_P(Products, nothing_outside_is_touched) {
   const int64_t inputs = 256, outputs = 45;
-  const PackedWeight weight = random_weight(type(), outputs, inputs, 8);
+  const PackedWeight weight = random_weight(outputs, inputs, 8);
   const std::vector<float> rows = random_rows(19, inputs, 14);
   const std::vector<float> expected = run(isa(), weight, rows.data(), 19);
   const test::GuardMemory x(rows.size() * sizeof(float), test::GuardSide::kBehind);
   std::memcpy(x.data(), rows.data(), rows.size() * sizeof(float));
-  const InputForm form = kernels::input_form(type());
+  const InputForm form = weight.input_form();
   const auto tile = kernels::linear_table(isa()).block_bytes[static_cast<int>(form)];
   const test::GuardMemory packed(5 * static_cast<size_t>(inputs / 32) * tile,
                                  test::GuardSide::kBehind);
@@ -215,13 +236,13 @@ TEST_P(Products, nothing_outside_is_touched) {
 
 // Integer sums are exact and the chain of fma is the same, so instruction sets with fma agree to
 // the last bit, but for bf16, which one of them multiplies in pairs; there x is given in bf16 here,
-// so that no ISA rounds it. Scalar code rounds products and sums apart, 2^-24 of each of the
-// chain's terms.
+// so that no ISA rounds it (it rounds weights of codes). Scalar code rounds products and sums
+// apart, 2^-24 of each of the chain's terms.
 TEST_P(Products, instruction_sets_agree) {
-  const PackedWeight weight = random_weight(type(), 64, 512, 9);
+  const PackedWeight weight = random_weight(64, 512, 9);
   std::vector<float> x = random_rows(21, 512, 15);
   for (float& value : x) {
-    if (type() != WeightType::kBf16) break;
+    if (weight.input_form() != InputForm::kPairs) break;
     uint32_t word;
     std::memcpy(&word, &value, 4);
     word &= 0xFFFF0000u;
@@ -229,26 +250,30 @@ TEST_P(Products, instruction_sets_agree) {
   }
   const std::vector<float> plain = run(Isa::kScalar, weight, x.data(), 21);
   const std::vector<float> y = run(isa(), weight, x.data(), 21);
-  const bool same_chain =
-      isa() != Isa::kScalar && (type() != WeightType::kBf16 || isa() != Isa::kAvx512Bf16);
+  const bool pairs = weight.input_form() == InputForm::kPairs;
+  const bool same_chain = isa() != Isa::kScalar && (!pairs || isa() != Isa::kAvx512Bf16);
   if (same_chain && isa_supported(Isa::kAvx2)) {
     const std::vector<float> avx2 = run(Isa::kAvx2, weight, x.data(), 21);
     EXPECT_EQ(std::memcmp(y.data(), avx2.data(), y.size() * sizeof(float)), 0);
   }
   double largest = 0;
   for (const float v : plain) largest = std::max(largest, std::fabs(static_cast<double>(v)));
-  const int terms = holds_floats(type()) ? 512 : 4 * 512 / 32;
-  const double limit = terms * std::ldexp(largest, -24);
+  const int terms = holds_floats(type()) || accurate() ? 512 : 4 * 512 / 32;
+  double limit = terms * std::ldexp(largest, -24);
+  // Weights of codes become bf16 too: half a bit in 8 of each of the 512 terms, whose sum grows
+  // with the square root of their number; six deviations.
+  if (accurate() && isa() == Isa::kAvx512Bf16) limit = 6 * std::ldexp(largest, -9);
   for (size_t i = 0; i < y.size(); ++i) ASSERT_NEAR(y[i], plain[i], limit) << i;
 }
 
 INSTANTIATE_TEST_SUITE_P(Types, Products,
-                         ::testing::Combine(::testing::Range(0, kernels::kWeightTypes),
+                         ::testing::Combine(::testing::ValuesIn(all_kinds()),
                                             ::testing::ValuesIn(test::tested_isas())),
                          [](const auto& info) {
-                           return std::string(weight_type_name(
-                                      static_cast<WeightType>(std::get<0>(info.param)))) +
-                                  "_" + isa_name(std::get<1>(info.param));
+                           const Kind& kind = std::get<0>(info.param);
+                           return std::string(weight_type_name(kind.type)) +
+                                  (kind.precision == Precision::kAccurate ? "_accurate_" : "_") +
+                                  isa_name(std::get<1>(info.param));
                          });
 
 }  // namespace

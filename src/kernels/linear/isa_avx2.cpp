@@ -10,6 +10,7 @@
 #include "kernels/linear/weights.h"
 #include "kernels/linear/tile.h"
 #include "kernels/linear/float_tile.h"
+#include "kernels/linear/wide.h"
 #include "kernels/linear/between.h"
 #include "kernels/linear/quantize.h"
 #include "kernels/linear/fill_table.h"

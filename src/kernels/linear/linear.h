@@ -81,6 +81,9 @@ inline constexpr size_t kMostBlockBytes = kFloatBlockBytes;  // of four rows in 
 // Bytes of a group expanded to one byte a code, fp32 scales and minima.
 inline constexpr size_t kExpandedBlock = 1024 + 128 + 128;
 
+// Bytes of 32 inputs of a group that is widened to floats, in any unit.
+inline constexpr size_t kMostWideBlock = kBlockInputs * kGroupOutputs * sizeof(float);
+
 struct LinearCall {
   const uint8_t* group = nullptr;  // the records of 32 outputs, 64-byte aligned
   const void* x = nullptr;         // [ceil(rows / 4)][blocks] in the type's form
@@ -89,7 +92,7 @@ struct LinearCall {
   int outputs = 0;  // of this group, 1 to 32
   float* y = nullptr;
   int64_t y_stride = 0;        // floats between rows
-  uint8_t* scratch = nullptr;  // blocks * kExpandedBlock, 64-byte aligned
+  uint8_t* scratch = nullptr;  // blocks * kExpandedBlock, 64-byte aligned; not of wide_product
 };
 
 enum class Activation : uint8_t { kSilu, kGelu };  // gelu by tanh
@@ -104,6 +107,14 @@ struct LinearTable {
   // exact, so a row's bits depend neither on the other rows nor on the tile. Weights that are
   // floats have one chain of fma over the inputs.
   void (*product[kWeightTypes])(const LinearCall& call);
+  // A group of codes as floats, [blocks] of wide_block_bytes: as BF16 where the unit multiplies
+  // pairs, else as F32. By WeightType; null where the weight is floats already.
+  void (*widen[kWeightTypes])(uint8_t* out, const uint8_t* group, int blocks);
+  // The same from fp32 rows of up to 32 outputs, `stride` floats apart.
+  void (*widen_rows)(uint8_t* out, const float* rows, int64_t stride, int outputs, int blocks);
+  // y = x W^T with call.group widened and x as InputForm::kPairs: one chain over the inputs.
+  void (*wide_product)(const LinearCall& call);
+  size_t wide_block_bytes;
   // out = x / sqrt(mean(x^2) + eps) * w, n floats.
   void (*rms_norm)(float* out, const float* x, const float* w, int n, float eps);
   // y += b, rows of n floats; with b_stride 0 the same row to all.

@@ -17,6 +17,13 @@ HEED_INLINE VI to_bf16_pairs(VF a, VF b) {
   return reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(b, a));
 }
 
+// Word i: a[i] in its lower half, b[i] in its upper one.
+HEED_INLINE VI pair_lanes(VF a, VF b) {
+  const VI lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  const VI order = or_words(lanes, shift_left<16>(add_words(lanes, set1_word(kLanes))));
+  return _mm512_permutexvar_epi16(order, to_bf16_pairs(a, b));
+}
+
 // c + the four products of unsigned and signed bytes of each word. Every processor with BF16 has
 // VNNI.
 #define HEED_BYTE_DOT 1
