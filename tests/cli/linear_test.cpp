@@ -40,6 +40,7 @@ TEST_F(LinearOption, results_say_which_products_ran) {
   for (const char* verb : {"run", "kl"}) {
     EXPECT_EQ(products(verb, {}), "heed") << verb;
     EXPECT_EQ(products(verb, {"--linear", "heed"}), "heed") << verb;
+    EXPECT_EQ(products(verb, {"--linear", "accurate"}), "accurate") << verb;
     EXPECT_EQ(products(verb, {"--linear", "ggml"}).substr(0, 4), "ggml") << verb;
   }
 }
@@ -53,7 +54,8 @@ TEST_F(LinearOption, the_environment_chooses_and_the_command_line_wins) {
 
 TEST_F(LinearOption, an_unknown_name_is_refused_with_the_nearest) {
   for (const char* verb : {"run", "kl", "bench"}) {
-    for (const auto& [wrong, nearest] : {std::pair{"hed", "heed"}, std::pair{"gmml", "ggml"}}) {
+    for (const auto& [wrong, nearest] :
+         {std::pair{"hed", "heed"}, {"gmml", "ggml"}, {"acurate", "accurate"}}) {
       const Finished f = heed({verb, "-m", model_.path(), "--linear", wrong});
       EXPECT_EQ(f.code, 2) << verb << ": " << f.err;
       EXPECT_NE(f.err.find("--linear"), std::string::npos) << f.err;

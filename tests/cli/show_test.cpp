@@ -5,6 +5,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "heed/cpu.h"
 #include "process.h"
 
 namespace heed::test {
@@ -79,6 +80,19 @@ TEST(show, linear_decides_which_kernels_serve) {
   EXPECT_EQ(heed_kernels.count("ggml plain"), 0u);
   EXPECT_EQ(ggml_kernels.count("heed int8"), 0u);
   EXPECT_GT(ggml_kernels.at("ggml plain"), 200);
+}
+
+TEST(show, accurate_products_are_named_and_take_as_much_memory) {
+  const auto usual = shown({"--weights"}), accurate = shown({"--weights", "--linear", "accurate"});
+  EXPECT_EQ(accurate["linear"], "accurate");
+  EXPECT_EQ(kernels_of(accurate).count("heed int8"), 0u);
+  const Result<Isa> isa = choose_isa();
+  ASSERT_TRUE(isa.is_ok()) << isa.message();
+  const char* const unit = *isa == Isa::kAvx512Bf16 ? "heed bf16" : "heed fp32";
+  EXPECT_EQ(kernels_of(accurate).at(unit), kernels_of(usual).at("heed int8"));
+  for (size_t i = 0; i < usual["weights"].size(); ++i) {
+    EXPECT_EQ(usual["weights"][i]["resident_bytes"], accurate["weights"][i]["resident_bytes"]);
+  }
 }
 
 TEST(show, people_get_a_table) {

@@ -105,6 +105,24 @@ LinearBenchOptions small_options() {
   return options;
 }
 
+// The bound of the report itself: half of ggml's error.
+TEST(BenchLinears, accurate_products_are_measured_under_their_own_name) {
+  LinearBenchOptions options = small_options();
+  options.precision = Precision::kAccurate;
+  const auto report = bench_linears(options);
+  ASSERT_TRUE(report.is_ok()) << report.message();
+  int heed = 0;
+  for (const LinearRow& row : report->rows) {
+    if (row.engine == "heed accurate") {
+      ++heed;
+      EXPECT_NE(row.roof, Roof::kInt8) << row.shape.name();
+    } else {
+      EXPECT_EQ(row.engine.substr(0, 4), "ggml");
+    }
+  }
+  EXPECT_EQ(heed, 3);
+}
+
 TEST(BenchLinears, rows_carry_every_promised_key) {
   LinearBenchOptions options = small_options();
   size_t calls = 0;

@@ -59,11 +59,12 @@ double distance(const Rows& a, const Rows& b) {
   return std::sqrt(sum / static_cast<double>(a.size()));
 }
 
-Rows rows_of(const std::string& path, const std::vector<Token>& tokens) {
-  const auto engine = test::make_engine(path, test::exact_options(), 1);
+Rows rows_of(const std::string& path, const std::vector<Token>& tokens,
+             Linear linear = Linear::kHeed) {
+  const auto engine = test::make_engine(path, test::exact_options(), 1, linear);
   EXPECT_NE(engine, nullptr);
   if (engine == nullptr) return {};
-  EXPECT_EQ(engine->model().info().linear, "heed") << "the products under test";
+  EXPECT_EQ(engine->model().info().linear, linear_name(linear)) << "the products under test";
   return test::heed_rows(*engine, tokens, kPrompt);
 }
 
@@ -88,6 +89,38 @@ TEST_P(QuantizedOracle, heeds_products_err_no_more_than_llama_cpps) {
   EXPECT_LE(error, kLuck * limit);
   RecordProperty("error_to_limit", std::to_string(error / limit));
   EXPECT_GT(error, 1e-4) << "the inputs were not rounded: these are not the products under test";
+}
+
+// bf16 on both sides, or fp32, in all products: not half of the whole model's error (attention's
+// keys and values are exact here), but far below it.
+TEST_P(QuantizedOracle, accurate_products_err_less_than_llama_cpps) {
+  const auto& [variant, type] = GetParam();
+  const tiny::File file = tiny::quantized(tiny::make_file(spec_of(variant)), type);
+  const tiny::TemporaryFile stored(file), exact(tiny::dequantized(file));
+  const std::vector<Token> tokens = test::random_tokens(kTokens, 90, 5);
+  const Rows truth = test::llama_rows(exact.path(), false, tokens, kPrompt);
+  const double llama = distance(test::llama_rows(stored.path(), false, tokens, kPrompt), truth);
+  const double error = distance(rows_of(stored.path(), tokens, Linear::kAccurate), truth);
+  EXPECT_LE(error, 0.6 * llama);
+  RecordProperty("error_to_llama", std::to_string(error / llama));
+  EXPECT_GT(error, 1e-7);
+}
+
+// Types that heed does not pack, ternary and codebooks among them: all products are heed's.
+TEST(QuantizedOracle, decoded_types_err_less_than_llama_cpp) {
+  for (const ggml_type type :
+       {GGML_TYPE_Q2_K, GGML_TYPE_Q3_K, GGML_TYPE_IQ4_XS, GGML_TYPE_IQ3_S, GGML_TYPE_TQ2_0}) {
+    const tiny::File file = tiny::quantized(tiny::make_file(spec_of(kVariants[3])), type);
+    const tiny::TemporaryFile stored(file), exact(tiny::dequantized(file));
+    const std::vector<Token> tokens = test::random_tokens(kTokens, 90, 5);
+    const Rows truth = test::llama_rows(exact.path(), false, tokens, kPrompt);
+    const double llama = distance(test::llama_rows(stored.path(), false, tokens, kPrompt), truth);
+    for (const Linear linear : {Linear::kHeed, Linear::kAccurate}) {
+      const double error = distance(rows_of(stored.path(), tokens, linear), truth);
+      EXPECT_LE(error, 0.6 * llama) << ggml_type_name(type);
+      EXPECT_GT(error, 1e-7) << ggml_type_name(type);
+    }
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Tiny, QuantizedOracle,

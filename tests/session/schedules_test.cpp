@@ -14,6 +14,10 @@ TEST_P(ScheduleBits, logits_are_those_of_the_sequence_alone) {
   test::check_schedules(GetParam(), 10);
 }
 
+TEST_P(ScheduleBits, accurate_logits_too) {
+  test::check_schedules(GetParam(), 3, Linear::kAccurate);
+}
+
 INSTANTIATE_TEST_SUITE_P(Architectures, ScheduleBits, testing::Values("llama", "qwen2", "gemma3"),
                          [](const auto& info) { return std::string(info.param); });
 

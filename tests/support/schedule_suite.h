@@ -48,9 +48,9 @@ inline std::vector<Work> works(uint64_t seed) {
 }
 
 // Each sequence in an engine of its own, one chunk, then token by token.
-inline void run_alone(const std::string& path, std::vector<Work>& all) {
+inline void run_alone(const std::string& path, std::vector<Work>& all, Linear linear) {
   for (Work& work : all) {
-    const auto engine = make_engine(path, {}, 1);
+    const auto engine = make_engine(path, {}, 1, linear);
     ASSERT_NE(engine, nullptr);
     const SeqId seq = prefilled(*engine, work.prompt);
     work.logits = {logits_of(*engine, seq)};
@@ -124,16 +124,17 @@ class Schedule {
 };
 
 // Rounds differ in prompts, chunk and threads, also more of them than there may be cores.
-inline void check_schedules(const std::string& arch, uint64_t rounds) {
+inline void check_schedules(const std::string& arch, uint64_t rounds,
+                            Linear linear = Linear::kHeed) {
   const tiny::TemporaryFile file(schedule_spec(arch));
   for (uint64_t round = 0; round < rounds && !testing::Test::HasFailure(); ++round) {
     std::vector<Work> all = works(100 * round + 7);
-    run_alone(file.path(), all);
+    run_alone(file.path(), all, linear);
     EngineOptions options;
     options.chunk = 1 + static_cast<int>(random_below(9, round, 160));
-    const auto engine = make_engine(file.path(), options, 1 + static_cast<int>(round % 4));
+    const auto engine = make_engine(file.path(), options, 1 + static_cast<int>(round % 4), linear);
     ASSERT_NE(engine, nullptr);
-    ASSERT_EQ(engine->model().info().linear, "heed") << "the products under test";
+    ASSERT_EQ(engine->model().info().linear, linear_name(linear)) << "the products under test";
     for (uint64_t i = 0; i < kSchedulesOfRound && !testing::Test::HasFailure(); ++i) {
       Schedule(*engine, all, 1000 * round + i).run();
     }

@@ -30,9 +30,10 @@ inline EngineOptions exact_options() {
 }
 
 inline std::unique_ptr<Engine> make_engine(const std::string& path, const EngineOptions& options,
-                                           int threads = 2) {
+                                           int threads = 2, Linear linear = Linear::kHeed) {
   ModelOptions load;
   load.threads = threads;
+  load.linear = linear;
   auto model = Model::load(path, load);
   EXPECT_TRUE(model.is_ok()) << model.message();
   if (!model.is_ok()) return nullptr;
