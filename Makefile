@@ -1,7 +1,6 @@
 # Thin calls: the work is in scripts/bootstrap, CMakePresets.json and ctest.
 JOBS ?= $(shell nproc)
 PREFIX ?= /usr/local
-QUIET := --log-level=WARNING
 BINARY := build/release/heed
 export CMAKE_BUILD_PARALLEL_LEVEL := $(JOBS)
 
@@ -23,30 +22,26 @@ help:
 bootstrap:
 	@scripts/bootstrap --jobs $(JOBS)
 
-# CMake runs each time (a second): the dependencies of an earlier run may have changed.
-configure-%: bootstrap
-	@cmake --preset $* $(QUIET) >/dev/null
-
-build: configure-release
-	@cmake --build --preset release --target heed
+build: bootstrap
+	@scripts/build release heed
 
 run: build
 	@$(BINARY) pull smollm2:135m
 	@scripts/demo
 
-test: configure-release
-	@cmake --build --preset release
+test: bootstrap
+	@scripts/build release
 	@ctest --preset release --label-exclude full
 
-test-full: configure-release configure-asan configure-tsan
+test-full: bootstrap
 	@scripts/test-full
 
 bench: build
 	@scripts/bootstrap --jobs $(JOBS) --llama-bench
 	@scripts/bench
 
-asan tsan: %: configure-%
-	@cmake --build --preset $@
+asan tsan: bootstrap
+	@scripts/build $@
 	@ctest --preset $@ --label-exclude full
 
 fuzz: bootstrap
@@ -55,7 +50,8 @@ fuzz: bootstrap
 format:
 	@git ls-files '*.h' '*.cpp' | xargs clang-format -i
 
-tidy: configure-release
+tidy: bootstrap
+	@cmake --preset release --log-level=WARNING >/dev/null
 	@run-clang-tidy -quiet -p build/release -j $(JOBS) '^$(CURDIR)/(src|tests|bench|fuzz)/'
 
 install: build

@@ -1,8 +1,13 @@
-"""Steps of scripts/bootstrap: progress lines, logs, and an end to everything that a step started."""
+"""Steps of the scripts: progress lines, logs, and an end to everything that a step started."""
 import os
+import pathlib
+import re
 import signal
 import subprocess
+import sys
 import time
+
+PROGRAM = pathlib.Path(sys.argv[0]).name
 
 GRACE_SECONDS = 10.0  # between SIGTERM and SIGKILL to what an interrupted step started
 
@@ -12,19 +17,24 @@ class Failed(Exception):
 
 
 def say(text):
-    print(f"bootstrap: {text}", flush=True)
+    print(f"{PROGRAM}: {text}", flush=True)
 
 
 class Step:
-    """One progress line: what is being done, then how many seconds it took."""
+    """One progress line: what is being done, then how many seconds it took. On a terminal it counts
+    the compiled files meanwhile."""
 
     def __init__(self, text):
         self.text = text
 
     def __enter__(self):
         self.start = time.monotonic()
-        print(f"bootstrap: {self.text} ...", end="", flush=True)
+        print(f"{PROGRAM}: {self.text} ...", end="", flush=True)
         return self
+
+    def show(self, counts):
+        if sys.stdout.isatty():
+            print(f"\r{PROGRAM}: {self.text} ... {counts}", end="", flush=True)
 
     def __exit__(self, kind, value, trace):
         seconds = time.monotonic() - self.start
@@ -56,7 +66,22 @@ def group_lives(child):
         return False
 
 
-def run_with_log(log, command, way_out=None, **kwargs):
+def ninja_counts(log):
+    """The last "[12/80]" of a log, or nothing."""
+    with open(log, "rb") as text:
+        text.seek(max(0, log.stat().st_size - 4096))
+        found = re.findall(rb"^\[\d+/\d+\]", text.read(), re.MULTILINE)
+    return found[-1].decode() if found else ""
+
+
+def telling_lines(log):
+    """What ninja says first of a failed command, else the last lines."""
+    lines = log.read_text(errors="replace").splitlines()
+    failed = [at for at, line in enumerate(lines) if line.startswith("FAILED: ")]
+    return lines[failed[0]:failed[0] + 20] if failed else lines[-15:]
+
+
+def run_with_log(log, command, way_out=None, step=None, **kwargs):
     """Runs the command with all output in the file `log`, a path."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with open(log, "wb") as out:
@@ -68,14 +93,18 @@ def run_with_log(log, command, way_out=None, **kwargs):
         except OSError as error:
             raise Failed(f"{command[0]}: {error.strerror}; install it and run this again")
         try:
-            code = child.wait()
+            while True:
+                try:
+                    code = child.wait(timeout=0.5 if step else None)
+                    break
+                except subprocess.TimeoutExpired:
+                    step.show(ninja_counts(log))
         except KeyboardInterrupt:
             end_group(child)
             raise
     if code:
-        tail = log.read_text(errors="replace").splitlines()[-15:]
-        raise Failed("\n".join([f"{command[0]} ended with exit code {code}; its last lines:"]
-                               + ["    " + line[:200] for line in tail]
+        raise Failed("\n".join([f"{command[0]} ended with exit code {code}:"]
+                               + ["    " + line[:200] for line in telling_lines(log)]
                                + [f"the full log is {log}"] + ([way_out] if way_out else [])))
 
 
