@@ -44,7 +44,7 @@ __attribute__((noinline)) void float_tile(const LinearCall& call, const typename
       if (v0 == 0) {
 #pragma GCC unroll 2
         for (size_t i = 0; i < kStepBytes; i += 64) {
-          prefetch_l2(reinterpret_cast<const uint8_t*>(w) + kPrefetchAhead + i);
+          prefetch_ahead(reinterpret_cast<const uint8_t*>(w) + i);
         }
       }
     }

@@ -93,9 +93,18 @@ struct BlockSums {
   }
 };
 
-// Few rows wait for memory, and the hardware prefetcher stops at 4 KiB boundaries.
+// Few rows wait for memory, and the hardware prefetcher stops at 4 KiB boundaries. A prefetch that
+// finds all miss buffers taken is dropped, so every line is asked for twice. One row from memory in
+// huge pages, two cores of Zen 4, share of the stream in the same of three rounds: Q4_K 63 to 81 %
+// with one request 4 KiB ahead, 77 to 88 % with one 8 KiB ahead, 95 to 99 % with two 4 and 2 KiB
+// ahead, 95 to 104 % with these; Q6_K 66 to 95 and 97 to 104 %, Q4_0 76 to 103 and 101 to 111 %.
 constexpr int kFewRows = 3;
-constexpr size_t kPrefetchAhead = 4096;
+constexpr size_t kPrefetchAhead = 8192, kPrefetchAgain = 4096;
+
+HEED_INLINE void prefetch_ahead(const uint8_t* line) {
+  prefetch_l2(line + kPrefetchAhead);
+  prefetch_l2(line + kPrefetchAgain);
+}
 
 template <class W, int R, int NV>
 __attribute__((noinline)) void linear_tile(const LinearCall& call, const uint8_t* group,
@@ -115,7 +124,7 @@ __attribute__((noinline)) void linear_tile(const LinearCall& call, const uint8_t
     if constexpr (R <= kFewRows) {
       if (v0 == 0) {
 #pragma GCC unroll 18
-        for (size_t i = 0; i < W::At::kBytes; i += 64) prefetch_l2(block + kPrefetchAhead + i);
+        for (size_t i = 0; i < W::At::kBytes; i += 64) prefetch_ahead(block + i);
       }
     }
     BlockSums<W, R, NV> sums;
