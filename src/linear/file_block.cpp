@@ -84,6 +84,35 @@ void read_q6k(const uint8_t* super, int j, FileBlock& out) {
   out.scale[1] = super[192 + 2 * j + 1];
 }
 
+// block_q3_K: hmask[32], qs[64], scales[12], d. Inputs 128n + 32k + i: bits 2k of qs[32n + i], and
+// bit 4n + k of hmask[i] on top. Sixteen 6-bit scales less 32: their low nibbles in bytes 0..7 (the
+// later eight in the high ones), their upper two bits in bytes 8..11.
+void read_q3k(const uint8_t* super, int j, FileBlock& out) {
+  const int n = j / 4, k = j % 4;
+  for (int i = 0; i < 32; ++i) {
+    const int low = super[32 + 32 * n + i] >> (2 * k) & 3;
+    out.codes[i] = static_cast<uint8_t>(low | (super[i] >> j & 1) << 2);
+  }
+  const uint8_t* scales = super + 96;
+  for (int s = 0; s < 2; ++s) {
+    const int at = 2 * j + s;
+    const int low = scales[at % 8] >> (at / 8 * 4) & 15;
+    const int high = scales[8 + at % 4] >> (at / 4 * 2) & 3;
+    out.scale[s] = static_cast<uint8_t>((low | high << 4) - 32);
+  }
+}
+
+// block_iq4_xs: d, the upper two bits of eight 6-bit scales less 32, their nibbles, qs[128].
+void read_iq4xs(const uint8_t* super, int j, FileBlock& out) {
+  const int low = super[4 + j / 2] >> (j % 2 * 4) & 15;
+  const int high = load_u16(super + 2) >> (2 * j) & 3;
+  out.scale[0] = static_cast<uint8_t>((low | high << 4) - 32);
+  for (int i = 0; i < 16; ++i) {
+    out.codes[i] = super[8 + 16 * j + i] & 15;
+    out.codes[16 + i] = super[8 + 16 * j + i] >> 4;
+  }
+}
+
 int64_t at(WeightType type, int64_t b) {
   const WeightLayout& layout = weight_layout(type);
   return b * 32 / layout.file_inputs * layout.file_bytes;
@@ -108,6 +137,8 @@ void read_file_block(WeightType type, const uint8_t* row, int64_t b, FileBlock& 
     case WeightType::kQ4K: return read_q45k(block, false, j, out);
     case WeightType::kQ5K: return read_q45k(block, true, j, out);
     case WeightType::kQ6K: return read_q6k(block, j, out);
+    case WeightType::kQ3K: return read_q3k(block, j, out);
+    case WeightType::kIq4Xs: return read_iq4xs(block, j, out);
     case WeightType::kF32:
     case WeightType::kF16:
     case WeightType::kBf16: return;  // no codes (is_float)
@@ -117,6 +148,8 @@ void read_file_block(WeightType type, const uint8_t* row, int64_t b, FileBlock& 
 SuperHead read_super_head(WeightType type, const uint8_t* row, int64_t b) {
   const uint8_t* super = row + at(type, b);
   if (type == WeightType::kQ6K) return {load_u16(super + 208), 0};
+  if (type == WeightType::kQ3K) return {load_u16(super + 108), 0};
+  if (type == WeightType::kIq4Xs) return {load_u16(super), 0};
   return {load_u16(super), load_u16(super + 2)};
 }
 

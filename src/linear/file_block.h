@@ -11,7 +11,7 @@ namespace heed {
 struct FileBlock {
   uint8_t codes[32];  // unsigned; Q8_0: code + 128
   // Legacy types: f16 scale and min as stored; MXFP4: half its power of two in bf16. K types: the
-  // 6-bit (Q6_K: signed 8-bit) integers, two scales in Q6_K.
+  // 6-bit (Q6_K, Q3_K, IQ4_XS: signed 8-bit) integers, two scales in Q6_K and Q3_K.
   uint16_t scale[2];
   uint16_t min;
 };

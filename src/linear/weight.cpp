@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/huge_pages.h"
 #include "base/text.h"
 #include "linear/file_block.h"
 #include "linear/layout.h"
@@ -15,12 +16,24 @@ using kernels::kBlockInputs;
 using kernels::kGroupOutputs;
 using kernels::kSuperBlocks;
 
+void put_three_bits(uint8_t* record, int o, const uint8_t* codes) {
+  uint32_t low[2] = {}, high = 0;
+  for (int j = 0; j < 8; ++j) {
+    const uint32_t word = load_u32(codes + 4 * j);
+    low[j / 4] |= (word & 0x03030303u) << j % 4 * 2;
+    high |= (word >> 2 & 0x01010101u) << j;
+  }
+  for (int h = 0; h < 2; ++h) store_u32(record + h * kWordRow + 4 * o, low[h]);
+  store_u32(record + 2 * kWordRow + 4 * o, high);
+}
+
 // The codes of output `o` of a group into its record.
 void put_codes(const WeightLayout& layout, uint8_t* record, int o, const uint8_t* codes) {
   if (layout.code_bits == 8) {
     for (int j = 0; j < 8; ++j) std::memcpy(record + j * kWordRow + 4 * o, codes + 4 * j, 4);
     return;
   }
+  if (layout.code_bits == 3) return put_three_bits(record, o, codes);
   for (int j = 0; j < 4; ++j) {
     const uint32_t low = load_u32(codes + 4 * j), high = load_u32(codes + 16 + 4 * j);
     store_u32(record + j * kWordRow + 4 * o, (low & 0x0F0F0F0Fu) | (high & 0x0F0F0F0Fu) << 4);
@@ -40,18 +53,16 @@ void put_codes(const WeightLayout& layout, uint8_t* record, int o, const uint8_t
   }
 }
 
-void put_scales(const WeightLayout& layout, uint8_t* record, int o, const FileBlock& block) {
+void put_scales(WeightType type, uint8_t* record, int64_t b, int o, const FileBlock& block) {
+  const WeightLayout& layout = weight_layout(type);
   if (!has_super(layout)) {
     store_u16(record + layout.scale + 2 * o, block.scale[0]);
     if (layout.min != WeightLayout::kNone) store_u16(record + layout.min + 2 * o, block.min);
     return;
   }
-  record[layout.scale + o] = static_cast<uint8_t>(block.scale[0]);
-  if (layout.min != WeightLayout::kNone) {
-    record[layout.min + o] = static_cast<uint8_t>(block.min);
-  } else {
-    record[layout.scale + kGroupOutputs + o] = static_cast<uint8_t>(block.scale[1]);
-  }
+  record[scale_at(layout, b, 0) + o] = static_cast<uint8_t>(block.scale[0]);
+  if (two_scales(type)) record[scale_at(layout, b, 1) + o] = static_cast<uint8_t>(block.scale[1]);
+  if (layout.min != WeightLayout::kNone) record[layout.min + o] = static_cast<uint8_t>(block.min);
 }
 
 // Floats of output `o`, 32 inputs, between the file's row and the record: single values are
@@ -118,17 +129,29 @@ Result<PackedWeight> PackedWeight::decoded(const RowDecoder& decoder, const void
 Result<PackedWeight> PackedWeight::create(WeightType type, int64_t outputs, int64_t inputs,
                                           Precision precision) {
   HEED_ASSIGN(PackedWeight weight, shape(type, outputs, inputs, precision));
-  const auto bytes = static_cast<size_t>(weight.bytes());
-  // Whole huge pages where the weight fills some: decode reads it from end to end.
-  constexpr size_t kHuge = size_t{2} << 20;
-  const size_t align = bytes >= 4 * kHuge ? kHuge : 64;
-  weight.data_ = allocate_aligned(bytes, align);
-  if (!weight.data_) {
-    return error(Code::kResourceExhausted, "no memory for the ", bytes, " bytes of a ", outputs,
-                 " x ", inputs, " weight");
-  }
-  weight.start_ = weight.data_.get();
+  PackedWeight* const one[] = {&weight};
+  HEED_ASSIGN(weight.data_, place_together(one));
   return weight;
+}
+
+Result<AlignedMemory> place_together(std::span<PackedWeight* const> weights) {
+  constexpr int64_t kLine = 64;
+  const auto lines = [](const PackedWeight& w) { return (w.bytes() + kLine - 1) / kLine * kLine; };
+  int64_t sum = 0;
+  for (const PackedWeight* w : weights) sum += lines(*w);
+  const auto bytes = static_cast<size_t>(sum);
+  AlignedMemory memory = allocate_aligned(bytes, bytes >= kHugePage ? kHugePage : kLine);
+  if (!memory) {
+    return error(Code::kResourceExhausted, "no memory for ", bytes, " bytes of packed weights; ",
+                 "free some or take a smaller model");
+  }
+  advise_huge_pages(memory.get(), bytes);
+  uint8_t* at = memory.get();
+  for (PackedWeight* w : weights) {
+    w->place(at);
+    at += lines(*w);
+  }
+  return memory;
 }
 
 int PackedWeight::outputs_of(int64_t g) const {
@@ -140,7 +163,7 @@ void PackedWeight::fill(const void* rows, int64_t begin, int64_t end) {
   const WeightLayout& layout = weight_layout(type_);
   const int64_t row_bytes = file_row_bytes(type_, inputs_);
   for (int64_t g = begin; g < end; ++g) {
-    uint8_t* group = data_.get() + g * group_bytes_;
+    uint8_t* group = filled_ + g * group_bytes_;
     const int valid = outputs_of(g);
     if (valid < kGroupOutputs) std::memset(group, 0, static_cast<size_t>(group_bytes_));
     for (int64_t b = 0; b < blocks(); ++b) {
@@ -157,11 +180,11 @@ void PackedWeight::fill(const void* rows, int64_t begin, int64_t end) {
         FileBlock block;
         read_file_block(type_, row, b, block);
         put_codes(layout, record, o, block.codes);
-        put_scales(layout, record, o, block);
+        put_scales(type_, record, b, o, block);
         if (!has_super(layout) || b % kSuperBlocks != 0) continue;
         const SuperHead head = read_super_head(type_, row, b);
         store_u16(record - layout.head_bytes + 2 * o, head.d);
-        if (layout.head_bytes > 64) store_u16(record - 64 + 2 * o, head.dmin);
+        if (has_super_min(layout)) store_u16(record - 64 + 2 * o, head.dmin);
       }
     }
   }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 #include "base/aligned.h"
 #include "heed/status.h"
@@ -36,7 +37,7 @@ class PackedWeight {
   static Result<PackedWeight> create(WeightType type, int64_t outputs, int64_t inputs,
                                      Precision precision = Precision::kUsual);
 
-  // The same without memory, to plan with.
+  // The same without memory, to plan with or to place.
   static Result<PackedWeight> shape(WeightType type, int64_t outputs, int64_t inputs,
                                     Precision precision = Precision::kUsual);
 
@@ -45,6 +46,9 @@ class PackedWeight {
   // type's or of 32.
   static Result<PackedWeight> decoded(const RowDecoder& decoder, const void* rows, int64_t outputs,
                                       int64_t inputs);
+
+  // Where the groups of a shape lie: bytes() of 64-byte aligned memory that outlives this.
+  void place(uint8_t* memory) { start_ = filled_ = memory; }
 
   // Groups [begin, end) from the file's rows, row_bytes apart; those behind the last output are
   // zeros. Different groups may be filled by different threads.
@@ -78,7 +82,12 @@ class PackedWeight {
   bool wide_ = false;
   RowDecoder decoder_;
   const uint8_t* start_ = nullptr;
-  AlignedMemory data_;  // empty of a weight that is decoded
+  uint8_t* filled_ = nullptr;  // the same, of what is not decoded
+  AlignedMemory data_;         // of create()
 };
+
+// Memory for the groups of all `weights`, side by side: a step reads them from end to end, so they
+// lie in huge pages where the system gives some, those that fill none too. It must outlive them.
+Result<AlignedMemory> place_together(std::span<PackedWeight* const> weights);
 
 }  // namespace heed

@@ -56,6 +56,8 @@ std::optional<WeightType> packed_weight_type(ggml_type type) {
     case GGML_TYPE_Q4_K: return WeightType::kQ4K;
     case GGML_TYPE_Q5_K: return WeightType::kQ5K;
     case GGML_TYPE_Q6_K: return WeightType::kQ6K;
+    case GGML_TYPE_Q3_K: return WeightType::kQ3K;
+    case GGML_TYPE_IQ4_XS: return WeightType::kIq4Xs;
     case GGML_TYPE_MXFP4: return WeightType::kMxfp4;
     case GGML_TYPE_F32: return WeightType::kF32;
     case GGML_TYPE_F16: return WeightType::kF16;

@@ -224,8 +224,7 @@ class WeightLoader {
     ggml_set_name(tensor, std::string(source.name).c_str());
     tensor->data = kNoData;
     Result<PackedWeight> weight =
-        with_data_ ? PackedWeight::create(type, source.ne[1], source.ne[0], precision())
-                   : PackedWeight::shape(type, source.ne[1], source.ne[0], precision());
+        PackedWeight::shape(type, source.ne[1], source.ne[0], precision());
     if (!weight.is_ok()) {
       return weight.status().with_context(cat("tensor '", source.name, "'"));
     }
@@ -286,7 +285,16 @@ class WeightLoader {
     return Status::ok();
   }
 
+  Status place_groups() {
+    if (packed_.empty()) return Status::ok();
+    std::vector<PackedWeight*> all;
+    for (const Pending& item : packed_) all.push_back(&storage_->packed.at(item.tensor));
+    HEED_ASSIGN(storage_->memory.emplace_back(), place_together(all));
+    return Status::ok();
+  }
+
   Status fill_packed() {
+    HEED_TRY(place_groups());
     for (const Pending& item : packed_) {
       HEED_TRY(checkpoint(*item.source));
       PackedWeight& weight = storage_->packed.at(item.tensor);

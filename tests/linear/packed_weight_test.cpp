@@ -59,10 +59,13 @@ TEST_P(PackedTypes, a_packed_weight_is_as_large_as_the_file) {
   const double ratio =
       static_cast<double>(weight->bytes()) / static_cast<double>(64 * file_row_bytes(type(), 2048));
   // Scales of 6 bits take 8 here: 8 x 64 + 128 bytes for 32 x 16 are 4 bytes in 144 or 176.
+  // 12 bytes of scales are 16 in Q3_K, 6 are 8 in IQ4_XS.
   // A power of two takes 16 bits instead of 8.
   switch (type()) {
     case WeightType::kQ4K: EXPECT_DOUBLE_EQ(ratio, 148.0 / 144); break;
     case WeightType::kQ5K: EXPECT_DOUBLE_EQ(ratio, 180.0 / 176); break;
+    case WeightType::kQ3K: EXPECT_DOUBLE_EQ(ratio, 114.0 / 110); break;
+    case WeightType::kIq4Xs: EXPECT_DOUBLE_EQ(ratio, 138.0 / 136); break;
     case WeightType::kMxfp4: EXPECT_DOUBLE_EQ(ratio, 18.0 / 17); break;
     default: EXPECT_DOUBLE_EQ(ratio, 1.0);
   }
@@ -81,6 +84,38 @@ INSTANTIATE_TEST_SUITE_P(Types, PackedTypes, ::testing::Range(0, kernels::kWeigh
                          [](const auto& info) {
                            return weight_type_name(static_cast<WeightType>(info.param));
                          });
+
+TEST(PlacedTogether, weights_hold_what_they_hold_alone) {
+  std::vector<PackedWeight> together, alone;
+  std::vector<PackedWeight*> places;
+  together.reserve(kernels::kWeightTypes);
+  for (int i = 0; i < kernels::kWeightTypes; ++i) {
+    const auto type = static_cast<WeightType>(i);
+    auto shape = PackedWeight::shape(type, 33 + i, 256);
+    auto own = PackedWeight::create(type, 33 + i, 256);
+    ASSERT_TRUE(shape.is_ok() && own.is_ok());
+    places.push_back(&together.emplace_back(std::move(*shape)));
+    alone.push_back(std::move(*own));
+  }
+  const auto memory = place_together(places);
+  ASSERT_TRUE(memory.is_ok()) << memory.message();
+  for (size_t i = 0; i < together.size(); ++i) {
+    const auto file = random_bytes(
+        static_cast<size_t>(file_row_bytes(together[i].type(), 256) * together[i].outputs()), i);
+    together[i].fill(file.data(), 0, together[i].groups());
+    alone[i].fill(file.data(), 0, alone[i].groups());
+  }
+  const uint8_t* end = memory->get();
+  for (size_t i = 0; i < together.size(); ++i) {
+    EXPECT_EQ(reinterpret_cast<uintptr_t>(together[i].group(0)) % 64, 0u);
+    EXPECT_GE(together[i].group(0), end);
+    end = together[i].group(0) + together[i].bytes();
+    EXPECT_EQ(
+        std::memcmp(together[i].group(0), alone[i].group(0), static_cast<size_t>(alone[i].bytes())),
+        0)
+        << weight_type_name(alone[i].type());
+  }
+}
 
 }  // namespace
 }  // namespace heed

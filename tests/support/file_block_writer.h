@@ -76,6 +76,28 @@ inline void write_q6k(uint8_t* super, int j, const FileBlock& in) {
   super[192 + 2 * j + 1] = static_cast<uint8_t>(in.scale[1]);
 }
 
+inline void write_q3k(uint8_t* super, int j, const FileBlock& in) {
+  const int n = j / 4, k = j % 4;
+  for (int i = 0; i < 32; ++i) {
+    super[32 + 32 * n + i] |= static_cast<uint8_t>((in.codes[i] & 3) << (2 * k));
+    super[i] |= static_cast<uint8_t>((in.codes[i] >> 2) << j);
+  }
+  for (int s = 0; s < 2; ++s) {
+    const int at = 2 * j + s, scale = static_cast<int8_t>(in.scale[s]) + 32;
+    super[96 + at % 8] |= static_cast<uint8_t>((scale & 15) << (at / 8 * 4));
+    super[104 + at % 4] |= static_cast<uint8_t>((scale >> 4) << (at / 4 * 2));
+  }
+}
+
+inline void write_iq4xs(uint8_t* super, int j, const FileBlock& in) {
+  const int scale = static_cast<int8_t>(in.scale[0]) + 32;
+  super[4 + j / 2] |= static_cast<uint8_t>((scale & 15) << (j % 2 * 4));
+  store_u16(super + 2, static_cast<uint16_t>(load_u16(super + 2) | (scale >> 4) << (2 * j)));
+  for (int i = 0; i < 16; ++i) {
+    super[8 + 16 * j + i] = static_cast<uint8_t>(in.codes[i] | in.codes[16 + i] << 4);
+  }
+}
+
 inline uint8_t* file_block_at(WeightType type, uint8_t* row, int64_t b) {
   const WeightLayout& layout = weight_layout(type);
   return row + b * 32 / layout.file_inputs * layout.file_bytes;
@@ -98,6 +120,8 @@ inline void write_file_block(WeightType type, uint8_t* row, int64_t b, const Fil
     case WeightType::kQ4K: return write_q45k(block, false, j, in);
     case WeightType::kQ5K: return write_q45k(block, true, j, in);
     case WeightType::kQ6K: return write_q6k(block, j, in);
+    case WeightType::kQ3K: return write_q3k(block, j, in);
+    case WeightType::kIq4Xs: return write_iq4xs(block, j, in);
     case WeightType::kF32:
     case WeightType::kF16:
     case WeightType::kBf16: return;
@@ -107,6 +131,8 @@ inline void write_file_block(WeightType type, uint8_t* row, int64_t b, const Fil
 inline void write_super_head(WeightType type, uint8_t* row, int64_t b, SuperHead head) {
   uint8_t* super = file_block_at(type, row, b);
   if (type == WeightType::kQ6K) return store_u16(super + 208, head.d);
+  if (type == WeightType::kQ3K) return store_u16(super + 108, head.d);
+  if (type == WeightType::kIq4Xs) return store_u16(super, head.d);
   store_u16(super, head.d);
   store_u16(super + 2, head.dmin);
 }

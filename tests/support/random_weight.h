@@ -54,7 +54,7 @@ inline PackedWeight random_weight(WeightType type, Precision precision, int64_t 
       continue;
     }
     const uint16_t d = half(0.01f + 0.001f * static_cast<float>(i % 7));
-    const size_t at = type == WeightType::kQ6K ? i + 208 : i;
+    const size_t at = type == WeightType::kQ6K ? i + 208 : type == WeightType::kQ3K ? i + 108 : i;
     std::memcpy(file.data() + at, &d, 2);
     const bool has_min = type == WeightType::kQ4_1 || type == WeightType::kQ5_1 ||
                          type == WeightType::kQ4K || type == WeightType::kQ5K;

@@ -15,6 +15,12 @@ inline void get_codes(const WeightLayout& layout, const uint8_t* record, int o, 
     for (int j = 0; j < 8; ++j) std::memcpy(codes + 4 * j, record + j * kWordRow + 4 * o, 4);
     return;
   }
+  for (int k = 0; k < 8 && layout.code_bits == 3; ++k) {
+    const uint32_t low = load_u32(record + k / 4 * kWordRow + 4 * o) >> k % 4 * 2;
+    const uint32_t high = load_u32(record + 2 * kWordRow + 4 * o) >> k;
+    store_u32(codes + 4 * k, (low & 0x03030303u) | (high & 0x01010101u) << 2);
+  }
+  if (layout.code_bits == 3) return;
   for (int k = 0; k < 8; ++k) {
     uint32_t word = load_u32(record + k % 4 * kWordRow + 4 * o) >> (k / 4 * 4) & 0x0F0F0F0Fu;
     if (layout.code_bits == 5) {
@@ -27,18 +33,16 @@ inline void get_codes(const WeightLayout& layout, const uint8_t* record, int o, 
   }
 }
 
-inline void get_scales(const WeightLayout& layout, const uint8_t* record, int o, FileBlock& block) {
+inline void get_scales(WeightType type, const uint8_t* record, int64_t b, int o, FileBlock& block) {
+  const WeightLayout& layout = weight_layout(type);
   if (!has_super(layout)) {
     block.scale[0] = load_u16(record + layout.scale + 2 * o);
     if (layout.min != WeightLayout::kNone) block.min = load_u16(record + layout.min + 2 * o);
     return;
   }
-  block.scale[0] = record[layout.scale + o];
-  if (layout.min != WeightLayout::kNone) {
-    block.min = record[layout.min + o];
-  } else {
-    block.scale[1] = record[layout.scale + kernels::kGroupOutputs + o];
-  }
+  block.scale[0] = record[scale_at(layout, b, 0) + o];
+  if (two_scales(type)) block.scale[1] = record[scale_at(layout, b, 1) + o];
+  if (layout.min != WeightLayout::kNone) block.min = record[layout.min + o];
 }
 
 // 32 inputs of output `o`, in the file's order.
@@ -67,12 +71,12 @@ inline void unpack_row(const PackedWeight& weight, int64_t output, void* row) {
     }
     FileBlock block{};
     get_codes(layout, record, o, block.codes);
-    get_scales(layout, record, o, block);
+    get_scales(type, record, b, o, block);
     write_file_block(type, out, b, block);
     if (!has_super(layout) || b % kernels::kSuperBlocks != 0) continue;
     write_super_head(type, out, b,
                      {load_u16(record - layout.head_bytes + 2 * o),
-                      layout.head_bytes > 64 ? load_u16(record - 64 + 2 * o) : uint16_t{0}});
+                      has_super_min(layout) ? load_u16(record - 64 + 2 * o) : uint16_t{0}});
   }
 }
 

@@ -8,6 +8,8 @@
 //   fifth bits   u32[32]:    byte t, bit j is bit 4 of input 4j + t
 //   bits 4, 5    u32[2][32]: word h, byte t, bits 2j and 2j + 1 are those of input 16h + 4j + t
 //   bytes        u32[8][32]: the code + 128
+//   low bits     u32[2][32]: word h, byte t, bits 2j and 2j + 1 are input 16h + 4j + t's
+//   high bits    u32[32]:    byte t, bit j is bit 2 of input 4j + t
 //
 //   Q4_0, IQ4_NL  codes, f16 scale[32]                            576 bytes
 //   Q4_1          codes, f16 scale[32], f16 min[32]               640
@@ -17,11 +19,14 @@
 //   Q4_K          per 8 blocks f16 d[32], f16 dmin[32]; then codes, u8 scale[32], u8 min[32]
 //   Q5_K          the same with fifth bits behind the codes
 //   Q6_K          per 8 blocks f16 d[32]; then codes, bits 4 and 5, i8 scale[2][32]
+//   Q3_K          per 8 blocks f16 d[32]; then low bits, high bits, i8 scale[2][32]
+//   IQ4_XS        per 8 blocks f16 d[32], i8 scale[8][32]; then codes
 //   MXFP4         codes, bf16 scale[32] (half the file's power of two)     576
 //   F32, F16      float or f16 [32 inputs][32]                            4096, 2048
 //   BF16          bf16 [16 pairs of inputs][32][2]                        2048
 //
-// That is the size of the file's blocks (Q4_K, Q5_K and MXFP4: 2 to 6 % more, for their scales).
+// That is the size of the file's blocks (Q4_K, Q5_K, Q3_K, IQ4_XS and MXFP4: 1 to 6 % more, for
+// their scales).
 //
 // This header is included by the units and contains no code.
 #pragma once
@@ -45,8 +50,10 @@ enum class WeightType : uint8_t {
   kF32,
   kF16,
   kBf16,
+  kQ3K,
+  kIq4Xs,
 };
-inline constexpr int kWeightTypes = 13;
+inline constexpr int kWeightTypes = 15;
 
 // What the products of a type read of x.
 enum class InputForm : uint8_t {

@@ -124,6 +124,29 @@ struct Iq4Nl : LegacyScales<kCodesBytes, false, 128> {
   }
 };
 
+// The same codes; eight blocks share d, and their 6-bit scales lie in the head too, so that every
+// record starts a cache line.
+struct Iq4Xs {
+  static constexpr bool kMin = false;
+  static constexpr int kZero = Iq4Nl::kZero;
+  static constexpr int kScales = 1;
+  static constexpr int kMost = Iq4Nl::kMost;
+  static constexpr int kExpandRows = 16;
+  static constexpr int kHead = 64 + kSuperBlocks * kGroupOutputs;
+  using At = Records<kHead, kCodesBytes>;
+  template <int h, int j>
+  static HEED_INLINE VI word(const uint8_t* block, int v) {
+    return Iq4Nl::word<h, j>(block, v);
+  }
+  template <int>
+  static HEED_INLINE VF scale(const uint8_t* head, const uint8_t* block, int v) {
+    const ptrdiff_t b = (block - head - kHead) / kCodesBytes;
+    return mul(load_f16(halves(head) + v * kLanes),
+               load_i8(head + 64 + b * kGroupOutputs + v * kLanes));
+  }
+  static HEED_INLINE VF min(const uint8_t*, const uint8_t*, int, VF) { return zero(); }
+};
+
 // Codes 1 + 2 + 1 bits of sign, exponent and mantissa; doubled values, + 16. The scale is half the
 // file's power of two.
 struct Mxfp4 {
@@ -194,6 +217,30 @@ struct Q6K {
     const VI bits = load_words(block + kCodesBytes + h * kRowOfWords + v * kLanes * 4);
     return or_words(nibbles<h, j>(block, v),
                     and_words(shifted<4 - 2 * j>(bits), set1_word(0x30303030u)));
+  }
+  template <int h>
+  static HEED_INLINE VF scale(const uint8_t* head, const uint8_t* block, int v) {
+    return mul(load_f16(halves(head) + v * kLanes),
+               load_i8(block + kBytes + h * kGroupOutputs + v * kLanes));
+  }
+  static HEED_INLINE VF min(const uint8_t*, const uint8_t*, int, VF) { return zero(); }
+};
+
+// Two bits and a third one; scales of 16 inputs as in Q6_K.
+struct Q3K {
+  static constexpr bool kMin = false;
+  static constexpr int kZero = 4;
+  static constexpr int kScales = 2;
+  static constexpr int kMost = 15;
+  static constexpr int kExpandRows = 16;
+  static constexpr int kBytes = 3 * kRowOfWords;
+  using At = Records<64, kBytes + 64>;
+  template <int h, int j>
+  static HEED_INLINE VI word(const uint8_t* block, int v) {
+    const VI low = load_words(block + h * kRowOfWords + v * kLanes * 4);
+    const VI high = load_words(block + 2 * kRowOfWords + v * kLanes * 4);
+    return or_words(and_words(shifted<-2 * j>(low), set1_word(0x03030303u)),
+                    and_words(shifted<2 - (4 * h + j)>(high), set1_word(0x04040404u)));
   }
   template <int h>
   static HEED_INLINE VF scale(const uint8_t* head, const uint8_t* block, int v) {
