@@ -47,10 +47,14 @@ asan tsan: bootstrap
 fuzz: bootstrap
 	@scripts/fuzz
 
-format:
+# Tools that no build needs.
+needs-%:
+	@command -v $* >/dev/null || { echo '$* is missing: apt-get install $*' >&2; exit 1; }
+
+format: needs-clang-format
 	@git ls-files '*.h' '*.cpp' | xargs clang-format -i
 
-tidy: bootstrap
+tidy: needs-clang-tidy bootstrap
 	@cmake --preset release --log-level=WARNING >/dev/null
 	@run-clang-tidy -quiet -p build/release -j $(JOBS) '^$(CURDIR)/(src|tests|bench|fuzz)/'
 

@@ -1,6 +1,6 @@
 # tests/<room>/*.cpp is one executable test_<room>; tests/<room>/full/*.cpp is test_<room>_full with
 # the label `full`; fuzz/<name>.cpp is a libFuzzer target or a replay of fuzz/corpus/<name>;
-# bench/*.cpp are stand-alone measurements. Everything is found by name.
+# bench/*.cpp are stand-alone programs. Everything is found by name.
 set(llm_rooms model session eval cli llm)
 enable_testing()
 
@@ -131,15 +131,14 @@ foreach(source IN LISTS fuzz_sources)
   target_link_libraries(fuzz_${name} PRIVATE heed_llm)
 endforeach()
 
-find_package(benchmark QUIET)
 file(GLOB bench_sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/bench/*.cpp")
 foreach(source IN LISTS bench_sources)
-  if(NOT HEED_BENCH OR NOT benchmark_FOUND OR NOT HEED_HAVE_LLM)
+  if(NOT HEED_BENCH OR NOT HEED_HAVE_LLM)
     continue()
   endif()
   get_filename_component(name "${source}" NAME_WE)
   add_executable(bench_${name} "${source}")
   set_target_properties(bench_${name} PROPERTIES
     RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/bench")
-  target_link_libraries(bench_${name} PRIVATE heed_llm benchmark::benchmark)
+  target_link_libraries(bench_${name} PRIVATE heed_llm)
 endforeach()

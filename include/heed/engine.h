@@ -56,7 +56,7 @@ struct ModelOptions {
   bool map =
       true;  // false: the file is read into memory, so that later changes of it do not matter
   std::function<void(double fraction)> progress;  // while loading
-  // Seen between slices of some MiB; llama.cpp's part of reading the vocabulary is waited for.
+  // Seen between slices of some MiB, and each time llama.cpp logs while it reads the vocabulary.
   const CancelToken* cancel = nullptr;
 };
 

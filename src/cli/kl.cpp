@@ -76,7 +76,8 @@ void KlVerb::options(CLI::App& app) {
   add(app, "--windows", o_.windows, "At most this many windows; 0: all")
       ->check(CLI::Range(0, 1 << 24))
       ->capture_default_str();
-  add(app, "--weights", weights_, "f32: both engines on a temporary F32 copy, heed with f32 pages")
+  add(app, "--weights", weights_,
+      "f32: both engines on a temporary F32 copy, heed with f32 pages unless -ctk, -ctv")
       ->check(one_of({"stored", "f32"}))
       ->capture_default_str();
   add(app, "--cache-type-k", k_type_, "Format of heed's keys (-ctk)")

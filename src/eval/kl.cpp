@@ -173,7 +173,10 @@ Result<KlReport> run_kl(const KlOptions& options) {
   EngineOptions engine = options.engine;
   engine.context = options.context;
   engine.max_sequences = 1;
-  if (options.weights_f32) engine = f32_pages(engine);
+  if (options.weights_f32) {
+    engine.k = engine.k.value_or(Format::kF32);
+    engine.v = engine.v.value_or(Format::kF32);
+  }
   HEED_TRY(check_kl_memory(options, engine));
   tell(options, "hashing the model", 0);
   HEED_ASSIGN(const std::string sha256, file_sha256(options.model, options.cancel));

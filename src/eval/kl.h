@@ -27,7 +27,8 @@ struct KlOptions {
   int64_t context = 2048;   // tokens a window
   int64_t windows = 0;      // at most; 0: all
   int threads = 0;          // 0: the cores this process may use
-  // Both engines on a temporary F32 copy of the file, heed with f32 pages.
+  // Both engines on a temporary F32 copy of the file, heed with f32 pages unless `engine` names
+  // others.
   bool weights_f32 = false;
   Linear linear = Linear::kHeed;  // of heed's pass
   EngineOptions engine;           // of heed's pass; `context` is set from above

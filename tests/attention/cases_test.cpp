@@ -46,6 +46,10 @@ TEST_P(Cases, error_at_most_twice_a_plain_implementation) {
 
 INSTANTIATE_TEST_SUITE_P(Shards, Cases, ::testing::Range(0, 8));
 
+TEST(CaseGenerator, latent_attention_is_split_in_some_cases) {
+  EXPECT_GE(latent_splits(0, 8 * kCasesPerShard, kWork), 1);
+}
+
 // Two oracles written apart agree: the one of these cases and src/attention/reference.h.
 TEST(Oracle, plain_fp64_equals_the_reference) {
   const CaseGenerator generator(tested_isas(), 100'000);

@@ -103,15 +103,16 @@ TEST_P(GuardPages, nothing_outside_the_operands_is_touched) {
   uint64_t seed = 1;
   for (Isa isa : tested_isas()) {
     for (int f = 0; f < kFormatCount; ++f) {
-      for (const auto& [dk, dv] : {std::pair{2, 2}, {34, 6}, {64, 64}, {66, 130}, {80, 80}}) {
+      for (const auto& [dk, dv] :
+           {std::pair{2, 2}, {34, 6}, {64, 64}, {66, 130}, {80, 80}, {576, 512}}) {
         for (int variant = 0; variant < 4; ++variant) {
           AttentionCase c;
           c.isa = isa;
           c.k = c.v = static_cast<Format>(f);
-          c.heads = 3;
+          c.heads = dk == 576 ? 16 : 3;  // latent attention as it is built
           c.dk = dk;
           c.dv = dv;
-          c.seqs = {{1, 65}, {13, 129}, {7, 7}};
+          c.seqs = {{1, 65}, {dk == 576 ? 5 : 13, 129}, {7, 7}};
           c.seed = seed++;
           c.alibi = c.sinks = variant == 1;
           c.bias = c.live = c.gaps = variant == 1;

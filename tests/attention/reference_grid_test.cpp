@@ -139,20 +139,24 @@ TEST(ReferenceGrid, rotation_layouts_mixed_formats_and_several_sequences) {
   }
 }
 
-TEST(ReferenceGrid, latent_attention_with_values_inside_the_keys) {
+TEST(ReferenceGrid, latent_attention_with_values_inside_the_keys_and_apart) {
   for (Isa isa : tested_isas()) {
     for (Format format : kFormats) {
-      for (int rows : {1, 5}) {
-        check({.n_q = 16,
-               .n_kv = 1,
-               .dk = 576,
-               .dv = 512,
-               .k = format,
-               .v = format,
-               .alias = true,
-               .history = 150,
-               .rows = rows},
-              isa);
+      for (int history : {150, 1100}) {  // a few pages; beyond a split, so that parts are merged
+        for (bool alias : {false, true}) {
+          for (int rows : {1, 7}) {
+            check({.n_q = 16,
+                   .n_kv = 1,
+                   .dk = 576,
+                   .dv = 512,
+                   .k = format,
+                   .v = format,
+                   .alias = alias,
+                   .history = history,
+                   .rows = rows},
+                  isa);
+          }
+        }
       }
     }
   }

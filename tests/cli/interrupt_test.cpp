@@ -3,6 +3,7 @@
 #include <sys/prctl.h>
 
 #include "process.h"
+#include "tiny_gguf.h"
 
 namespace heed::test {
 namespace {
@@ -13,15 +14,30 @@ constexpr int kTries = 4;
 
 struct Phase {
   const char* name;
-  std::vector<std::string> line;  // MODEL stands for the model's file
+  std::vector<std::string> line;  // MODEL stands for the model's file, RANDOM for random_model()
   const char* sign;               // what says that the phase is running
   bool in_stdout = false;
   int later_ms = 0;  // behind the sign
+  bool hold_input = false;
 };
+
+// Of random weights, for which bench measures no KL; large enough that a depth takes a second.
+const std::string& random_model() {
+  static const tiny::TemporaryFile file(tiny::Spec{.layers = 8,
+                                                   .embd = 256,
+                                                   .heads = 4,
+                                                   .dk = 64,
+                                                   .ff = 1024,
+                                                   .vocab = 300,
+                                                   .context = 1 << 17,
+                                                   .text_vocabulary = true});
+  return file.path();
+}
 
 std::vector<std::string> with_model(std::vector<std::string> line) {
   for (std::string& word : line) {
     if (word == "MODEL") word = small_model();
+    if (word == "RANDOM") word = random_model();
   }
   return line;
 }
@@ -41,7 +57,9 @@ void PrintTo(const Phase& phase, std::ostream* out) { *out << phase.name; }
 
 double interrupt_ms(const Phase& phase, Finished& end) {
   prctl(PR_SET_CHILD_SUBREAPER, 1);
-  Process process(with_model(phase.line));
+  Process::Options options;
+  options.hold_input = phase.hold_input;
+  Process process(with_model(phase.line), options);
   EXPECT_TRUE(process.wait_for(phase.sign, phase.in_stdout)) << phase.name;
   usleep(static_cast<useconds_t>(phase.later_ms) * 1000);
   const auto start = Clock::now();
@@ -71,6 +89,12 @@ const Line kCompare{"run", "MODEL", "--progress",   "-p",        "Count.",
                     "-n",  "48",    "--ignore-eos", "--compare", "llama.cpp"};
 // Short windows: the first is done soon, and there are many.
 const Line kKl{"kl", "-m", "MODEL", "--text", kDocument, "-c", "64", "--progress"};
+const Line kKlF32{"kl", "-m", "MODEL",     "--text", kDocument,
+                  "-c", "64", "--weights", "f32",    "--progress"};
+// Heed alone: what a comparison chooses first takes longer than all the rest.
+const Line kRounds{"bench", "-m", "RANDOM", "-p", "2048", "-n", "0", "-r", "1000"};
+const Line kDeep{"bench", "-m", "RANDOM", "-p", "0", "-n", "32", "-d", "50000"};
+const Line kKlOfBench{"bench", "-m", "MODEL", "-p", "64", "-n", "0", "--refresh-kl"};
 const Line kBench{"bench", "-m", "MODEL", "-p", "512", "-n", "0", "--compare", "llama.cpp"};
 // The last case is long, and no call of a kernel can be cancelled.
 const Line kKernels{"bench",     "kernels",      "--head-sizes", "64",      "--groups", "4",
@@ -89,6 +113,17 @@ INSTANTIATE_TEST_SUITE_P(
         Phase{"llama.cpp's answer", kCompare, "llama.cpp on the same prompt", false, 500},
         Phase{"kl, hashing", kKl, "hashing"}, Phase{"kl, the reference", kKl, "the reference"},
         Phase{"kl, comparing", kKl, "comparing", false, 100},
+        Phase{"kl, the F32 copy", kKlF32, "writing the F32 copy"},
+        Phase{"bench, the KL", kKlOfBench, "measuring the KL"},
+        Phase{"bench, the KL's passes", kKlOfBench, "measuring the KL", false, 1500},
+        Phase{"bench, a depth", kDeep, "filling 50000 tokens", false, 300},
+        Phase{"bench, rounds of a prompt", kRounds, "round 2 of 1000", false, 30},
+        Phase{"stdin that is held open",
+              {"run", "MODEL", "-p", "Count."},
+              "waiting for a document on stdin",
+              false,
+              0,
+              true},
         Phase{"bench, the choice of a peer", kBench, "choosing the fastest"},
         Phase{"bench, a trial", kBench, "choosing the fastest", false, 1500},
         Phase{"bench kernels", kKernels, "prefill d64 2x4 64, heed", false, 500}),

@@ -1,8 +1,11 @@
 // heed pull, ls, rm and doctor with the real binary.
 #include <gtest/gtest.h>
 
+#include <filesystem>
+
 #include <nlohmann/json.hpp>
 
+#include "heed/cpu.h"
 #include "process.h"
 
 namespace heed::test {
@@ -69,6 +72,30 @@ TEST(doctor, the_json_object_has_measured_rates_and_findings) {
   EXPECT_TRUE(j["findings"].is_array());
 }
 
+TEST(doctor, huge_pages_are_reported_as_the_system_sets_them) {
+  const std::string path = "/sys/kernel/mm/transparent_hugepage/enabled";
+  std::string chosen;  // the word in brackets
+  if (std::filesystem::exists(path)) {
+    const std::string words = file_text(path);
+    const size_t open = words.find('[') + 1;
+    chosen = words.substr(open, words.find(']') - open);
+  }
+  const Finished f = heed({"doctor", "-o", "json", "--rounds", "1", "-t", "1"});
+  ASSERT_EQ(f.code, 0) << f.err;
+  const auto j = nlohmann::json::parse(f.out);
+  EXPECT_EQ(j["memory"]["transparent_huge_pages"], chosen);
+  EXPECT_TRUE(j["memory"]["huge_pages_reserved_bytes"].is_number_unsigned());
+  int off = 0;
+  for (const std::string finding : j["findings"]) {
+    off += finding.starts_with("transparent huge pages are off");
+  }
+  EXPECT_EQ(off, chosen == "never" ? 1 : 0) << j["findings"];
+  const Finished text = heed({"doctor", "--rounds", "1", "-t", "1"});
+  EXPECT_NE(text.out.find("transparent: " + (chosen.empty() ? "unknown" : chosen)),
+            std::string::npos)
+      << text.out;
+}
+
 TEST(doctor, a_forced_instruction_set_is_used_and_reported) {
   const Finished f = heed({"doctor", "-o", "json", "--rounds", "1", "-t", "1"},
                           {.input = {}, .env = {{"HEED_ISA", "scalar"}}});
@@ -76,6 +103,11 @@ TEST(doctor, a_forced_instruction_set_is_used_and_reported) {
   const auto j = nlohmann::json::parse(f.out);
   EXPECT_EQ(j["machine"]["isa"], "scalar");
   EXPECT_NE(j["products"].get<std::string>().find("BF16 in fp32"), std::string::npos);
+  int held = 0;
+  for (const std::string finding : j["findings"]) {
+    held += finding.starts_with("HEED_ISA holds heed at scalar");
+  }
+  EXPECT_EQ(held, isa_supported(Isa::kAvx2) ? 1 : 0) << j["findings"];
   const Finished wrong = heed({"doctor"}, {.input = {}, .env = {{"HEED_ISA", "avx3"}}});
   EXPECT_EQ(wrong.code, 1);
   EXPECT_NE(wrong.err.find("avx3"), std::string::npos);

@@ -2,6 +2,8 @@
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
+#include <regex>
+#include <sstream>
 
 #include "process.h"
 #include "tiny_gguf.h"
@@ -51,6 +53,41 @@ TEST(run, stdin_and_file_and_prompt_put_the_same_text_together) {
   EXPECT_LT(run_json({"-p", "Who?", "-n", "1"})["prompt_tokens"], direct["prompt_tokens"]);
 }
 
+TEST(run, stdin_alone_is_the_whole_prompt) {
+  const std::string text = "Name a colour.";
+  const auto direct = run_json({"-p", text, "-n", "3"});
+  const auto in = run_json({"-n", "3"}, {.input = text, .env = {}});
+  EXPECT_EQ(in["prompt_tokens"], direct["prompt_tokens"]);
+  EXPECT_EQ(in["text"], direct["text"]);
+}
+
+TEST(run, the_context_is_the_trained_one_and_pages_are_taken_as_they_fill) {
+  const auto j = run_json({"-p", "Name a colour.", "-n", "2", "-ctk", "bf16", "-ctv", "bf16"});
+  EXPECT_EQ(j["config"]["context"], 8192);
+  EXPECT_EQ(j["config"]["context"], j["model"]["trained_context"]);
+  const auto live = j["kv"]["live_bytes"].get<uint64_t>();
+  const auto committed = j["kv"]["committed_bytes"].get<uint64_t>();
+  const uint64_t a_token = live / (j["prompt_tokens"].get<uint64_t>() + 1);
+  EXPECT_GE(committed, live);
+  EXPECT_LE(committed, 8192 * a_token / 16);  // the whole context would take sixteen times that
+  EXPECT_EQ(run_json({"-p", "Name a colour.", "-n", "1", "-c", "512"})["config"]["context"], 512);
+}
+
+TEST(run, progress_of_a_prompt_has_an_estimate) {
+  const EmptyHome folder;
+  const std::string path = folder.path() + "/doc.txt";
+  std::string text;
+  for (int i = 0; i < 40; ++i) text += "A line of a report, number " + std::to_string(i) + ".\n";
+  std::ofstream(path) << text;
+  const Finished f = heed({"run", small_model(), "-f", path, "-n", "1", "-ub", "32", "--progress"});
+  ASSERT_EQ(f.code, 0) << f.err;
+  const std::regex line(
+      R"(prompt (\d+) of (\d+) tokens \(\d+ %\), \d+ tokens/s, (\d+m)?[\d.]+ ?s left\n)");
+  std::smatch match;
+  ASSERT_TRUE(std::regex_search(f.err, match, line)) << f.err;
+  EXPECT_LT(std::stoi(match[1]), std::stoi(match[2]));
+}
+
 TEST(run, raw_text_skips_the_template) {
   const auto with = run_json({"-p", "Once upon", "-n", "1"});
   const auto raw = run_json({"-p", "Once upon", "-n", "1", "--raw"});
@@ -81,9 +118,12 @@ TEST(run, a_base_model_gets_raw_text_and_says_so) {
 TEST(run, a_prompt_longer_than_the_context_is_refused_with_both_numbers) {
   std::string text;
   for (int i = 0; i < 100; ++i) text += "word ";
+  const auto tokens = run_json({"-p", text, "-n", "1"})["prompt_tokens"].get<int>();
+  ASSERT_GT(tokens, 64);
   const Finished f = heed({"run", small_model(), text, "-c", "64"});
   EXPECT_EQ(f.code, 1);
   EXPECT_EQ(f.out, "");
+  EXPECT_NE(f.err.find("has " + std::to_string(tokens) + " tokens"), std::string::npos) << f.err;
   EXPECT_NE(f.err.find("context is 64 tokens"), std::string::npos) << f.err;
   EXPECT_NE(f.err.find("-c 8192"), std::string::npos) << f.err;
   const Finished beyond = heed({"run", small_model(), "hello", "-c", "9000"});
@@ -140,6 +180,47 @@ TEST(run, a_wrong_answer_to_expect_is_a_failure) {
   EXPECT_NE(wrong.err.find("no model says this"), std::string::npos) << wrong.err;
   line.back() = "";  // in every answer, so nothing is judged
   EXPECT_EQ(heed(line).code, 0);
+}
+
+TEST(run, a_comparison_is_a_table_of_both_engines) {
+  const Finished f = heed({"run", small_model(), "Say hello.", "-n", "3", "--temp", "0",
+                           "--compare", "llama.cpp", "-q"});
+  ASSERT_EQ(f.code, 0) << f.err;
+  std::vector<std::string> labels;
+  std::istringstream in(f.out.substr(f.out.find("\n  ")));
+  for (std::string line; std::getline(in, line) && labels.size() < 6;) {
+    if (!line.empty()) labels.push_back(line.substr(0, 26));
+  }
+  const auto label = [](std::string text) { return text.append(26 - text.size(), ' '); };
+  EXPECT_EQ(labels, (std::vector<std::string>{
+                        label(""), label("  time to first token"), label("  prompt tokens/s"),
+                        label("  answer tokens/s"), label("  KV bytes of the tokens"),
+                        label("  answer correct")}))
+      << f.out;
+  const std::string head = f.out.substr(f.out.find("\n  "), 80);
+  EXPECT_LT(head.find("llama.cpp"), head.find("heed")) << head;
+}
+
+TEST(run, a_comparison_in_json_has_the_same_figures_of_both_engines) {
+  const std::vector<std::string> prompt = {"-p", "Say hello.", "-n", "3"};
+  const std::string expected = run_json(prompt)["text"];
+  ASSERT_FALSE(expected.empty());
+  auto line = prompt;
+  line.insert(line.end(), {"--compare", "llama.cpp", "--expect", expected});
+  const auto j = run_json(line);
+  ASSERT_EQ(j["compare"].size(), 2u);
+  EXPECT_EQ(j["compare"][0]["engine"], "llama.cpp");
+  EXPECT_EQ(j["compare"][1]["engine"], "heed");
+  for (const auto& engine : j["compare"]) {
+    EXPECT_EQ(engine["prompt_tokens"], j["prompt_tokens"]);
+    EXPECT_GT(engine["kv_bytes"].get<uint64_t>(), 0u);
+    EXPECT_GT(engine["first_token_s"].get<double>(), 0);
+    EXPECT_GT(engine["generated_per_second"].get<double>(), 0);
+    const std::string text = engine["text"];
+    EXPECT_EQ(engine["correct"], text.find(expected) != std::string::npos) << engine;
+  }
+  EXPECT_EQ(j["compare"][1]["text"], expected);
+  EXPECT_EQ(j["compare"][1]["correct"], true);
 }
 
 TEST(run, a_missing_file_and_an_unknown_name_fail_with_code_1) {

@@ -121,6 +121,7 @@ TEST(usage, version_and_help_are_results) {
   for (const char* verb : {"run", "pull", "ls", "rm", "show", "bench", "kl", "doctor"}) {
     EXPECT_NE(f.out.find(verb), std::string::npos);
   }
+  EXPECT_NE(f.out.find("0 done, 1 failed, 2 wrong usage, 130 interrupted"), std::string::npos);
 }
 
 TEST(usage, completion_is_a_script_that_bash_accepts) {

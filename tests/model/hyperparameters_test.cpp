@@ -70,6 +70,7 @@ TEST(Hyperparameters, keys_that_change_the_mathematics_are_refused_by_name) {
       tiny::f32_key("llama.final_logit_softcapping", 30.0f),
       tiny::f32_key("llama.attention.max_alibi_bias", 8.0f),
       tiny::f32_key("llama.rope.scaling.attn_factor", 1.2f),
+      tiny::u32_key("llama.rope.dimension_count_swa", 8),
       tiny::u32_key("llama.attention.sliding_window", 4096),
       tiny::bool_key("llama.attention.causal", false),
       tiny::u32_key("llama.nextn_predict_layers", 1),

@@ -49,6 +49,11 @@ const Variant kVariants[] = {
        s.freq_base = 5e5f;
      })},
     {"llama_linear_scaling", make([](tiny::Spec& s) { s.rope_factor = 4; })},
+    {"llama_linear_scaling_by_its_old_key", make([](tiny::Spec& s) {
+       s.rope_factor = 4;
+       s.rope_scale_linear = true;
+     })},
+    {"llama_without_a_frequency_base", make([](tiny::Spec& s) { s.freq_base = 0; })},
     {"llama_yarn", make([](tiny::Spec& s) {
        s.dk = 64;
        s.rope_scaling = "yarn";
@@ -139,6 +144,19 @@ const Variant kVariants[] = {
        s.window = 40;
        s.freq_base = 1e6f;
        s.freq_base_swa = 5e3f;
+     })},
+    {"gemma3_without_a_base_for_windows", make([](tiny::Spec& s) {
+       s.arch = "gemma3";
+       s.layers = 6;
+       s.window = 40;
+       s.freq_base = 1e6f;
+       s.freq_base_swa = 0;
+     })},
+    {"gemma3_without_frequency_bases", make([](tiny::Spec& s) {
+       s.arch = "gemma3";
+       s.layers = 6;
+       s.window = 40;
+       s.freq_base = s.freq_base_swa = 0;
      })},
     {"gemma3_yarn_on_global_layers", make([](tiny::Spec& s) {
        s.arch = "gemma3";

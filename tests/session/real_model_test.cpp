@@ -1,64 +1,11 @@
-// One real model: heed is no further from llama.cpp than twice what llama.cpp is from itself.
-#include <gtest/gtest.h>
-
-#include <cmath>
-
-#include "eval/llama_baseline.h"
-#include "model/pull.h"
-#include "session_fixture.h"
+// One real model beside llama.cpp in the same process; tests/session/full has the others.
+#include "real_model.h"
 
 namespace heed {
 namespace {
 
-using Rows = std::vector<float>;  // [rows, vocab]
-
-Rows llama_logits(const std::string& path, bool flash, const std::vector<Token>& tokens) {
-  eval::LlamaOptions options;
-  options.flash = flash;
-  options.f32_kv = !flash;
-  options.repack = false;
-  options.context = static_cast<int64_t>(tokens.size()) + 8;
-  auto llama = eval::LlamaBaseline::load(path, options);
-  EXPECT_TRUE(llama.is_ok()) << llama.message();
-  if (!llama.is_ok()) return {};
-  Rows rows;
-  const Status status = (*llama)->prefill(tokens, [&](int64_t, View<const float, 2> logits) {
-    rows.insert(rows.end(), logits.data, logits.data + logits.shape[0] * logits.shape[1]);
-  });
-  EXPECT_TRUE(status.is_ok()) << status.message();
-  return rows;
-}
-
-// Quantised weights re-quantise every activation, so one differing last bit flips codes: the
-// distance of llama.cpp to itself (flash attention and f16 keys against neither) is the finest
-// measure there is.
 TEST(RealModel, smollm2_is_within_twice_llama_cpps_distance_from_itself) {
-  const auto path = ensure_model("smollm2:135m");
-  ASSERT_TRUE(path.is_ok()) << path.message();
-  const auto engine = test::make_engine(*path, {}, 1);
-  ASSERT_NE(engine, nullptr);
-  const auto tokens = engine->model().tokenize(
-      "In 1712 Thomas Newcomen built an engine that pumped water out of a coal mine near Dudley. "
-      "It "
-      "burned a great deal of coal, but coal was what a mine had. Half a century later James Watt "
-      "repaired a model of it, saw where the heat went, and gave the steam a condenser of its own.",
-      true, false);
-  ASSERT_TRUE(tokens.is_ok()) << tokens.message();
-  const Rows plain = llama_logits(*path, false, *tokens);
-  const Rows flash = llama_logits(*path, true, *tokens);
-  Rows heed;
-  PrefillOptions options;
-  options.on_logits = [&](int64_t, View<const float, 2> logits) {
-    heed.insert(heed.end(), logits.data, logits.data + logits.shape[0] * logits.shape[1]);
-  };
-  const auto seq = engine->create_sequence();
-  ASSERT_TRUE(seq.is_ok());
-  ASSERT_TRUE(engine->prefill(*seq, *tokens, options).is_ok());
-  const double yardstick = test::distance(flash, plain);
-  const double error = test::distance(heed, plain);
-  EXPECT_GT(yardstick, 0);
-  EXPECT_LE(error, 2 * yardstick) << "yardstick " << yardstick;
-  RecordProperty("error_to_yardstick", std::to_string(error / yardstick));
+  test::expect_within_twice_llama_cpps_distance_from_itself("smollm2:135m");
 }
 
 }  // namespace

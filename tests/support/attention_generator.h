@@ -15,8 +15,11 @@ inline constexpr int kGrid[] = {1, 2, 3, 7, 15, 16, 17, 31, 33, 63, 64, 65, 127,
 
 class CaseGenerator {
  public:
-  // `work` bounds the multiplications of Q K^T of one case.
+  // `work` bounds the multiplications of Q K^T of one case; of latent attention, which multiplies
+  // so much a key, a list may pass a split all the same.
   CaseGenerator(std::vector<Isa> isas, int64_t work) : isas_(std::move(isas)), work_(work) {}
+
+  static bool is_latent(const AttentionCase& c) { return c.heads == 16 && c.dk == 576; }
 
   AttentionCase make(uint64_t index) const {
     Random random(0xCA5E + index);
@@ -35,6 +38,8 @@ class CaseGenerator {
   }
 
  private:
+  static constexpr int64_t kLatentWork = 2400;  // T x S: one row over two splits
+
   static void choose_heads(AttentionCase& c, Random& random) {
     static constexpr int kSizes[] = {32, 34, 40, 48, 62, 64, 66, 80, 96, 112, 128, 130, 192, 256};
     static constexpr struct {
@@ -68,6 +73,7 @@ class CaseGenerator {
   void choose_sequences(AttentionCase& c, Random& random) const {
     const int n = random.below(3) == 0 ? 2 + static_cast<int>(random.below(3)) : 1;
     int64_t left = std::max<int64_t>(1, work_ / (int64_t{c.heads} * (c.dk + c.dv)));  // T x S
+    if (is_latent(c)) left = std::max(left, kLatentWork);
     for (int i = 0; i < n; ++i) {
       SeqShape s;
       const bool decode = random.below(3) == 0;

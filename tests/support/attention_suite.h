@@ -70,4 +70,16 @@ inline void check_generated(uint64_t first, uint64_t count, int64_t work) {
   EXPECT_GT(worst_ratio, 0.1);
 }
 
+// How many of these cases are latent attention over lists that are split and merged again.
+inline int latent_splits(uint64_t first, uint64_t count, int64_t work) {
+  const CaseGenerator generator(tested_isas(), work);
+  int found = 0;
+  for (uint64_t i = first; i < first + count; ++i) {
+    const AttentionCase c = generator.make(i);
+    if (!CaseGenerator::is_latent(c) || c.mask == MaskKind::kWindow) continue;
+    found += std::ranges::any_of(c.seqs, [](const SeqShape& s) { return s.keys > 1024; });
+  }
+  return found;
+}
+
 }  // namespace heed::test

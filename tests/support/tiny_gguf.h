@@ -26,8 +26,9 @@ struct Spec {
   bool other_biases = false;  // attention output and feed-forward
   bool rope_factors = false;
   int window = 0;
-  float freq_base = 10000.0f, freq_base_swa = 10000.0f;
-  float rope_factor = 0;  // of the scaling, 0 = no key
+  float freq_base = 10000.0f, freq_base_swa = 10000.0f;  // 0 = no key
+  float rope_factor = 0;                                 // of the scaling, 0 = no key
+  bool rope_scale_linear = false;                        // the factor under its old key, alone
   std::string rope_scaling = "linear";
   int rope_original_context = 0;             // 0 = no key
   int n_rot = 0;                             // 0: dk
@@ -35,6 +36,7 @@ struct Spec {
   int window_period = 0;                     // every such layer sees everything; 0 = no key
   uint32_t weight_type = kTensorF32;
   bool text_vocabulary = false;  // SentencePiece with byte tokens; else no vocabulary
+  bool space_token = false;      // else a space is three byte tokens, which prose does not survive
   uint64_t seed = 1;
 };
 
@@ -109,9 +111,11 @@ class ModelWriter {
     k.push_back(u32_key(key("attention.value_length"), s_.dk));
     k.push_back(u32_key(key("rope.dimension_count"), n_rot()));
     k.push_back(f32_key(key("attention.layer_norm_rms_epsilon"), 1e-5f));
-    k.push_back(f32_key(key("rope.freq_base"), s_.freq_base));
+    if (s_.freq_base != 0) k.push_back(f32_key(key("rope.freq_base"), s_.freq_base));
     k.push_back(u32_key(key("vocab_size"), s_.vocab));
-    if (s_.rope_factor != 0) {
+    if (s_.rope_scale_linear) {
+      k.push_back(f32_key(key("rope.scale_linear"), s_.rope_factor));
+    } else if (s_.rope_factor != 0) {
       k.push_back(text_key(key("rope.scaling.type"), s_.rope_scaling));
       k.push_back(f32_key(key("rope.scaling.factor"), s_.rope_factor));
     }
@@ -126,7 +130,7 @@ class ModelWriter {
     }
     if (s_.window > 0) {
       k.push_back(u32_key(key("attention.sliding_window"), s_.window));
-      k.push_back(f32_key(key("rope.freq_base_swa"), s_.freq_base_swa));
+      if (s_.freq_base_swa != 0) k.push_back(f32_key(key("rope.freq_base_swa"), s_.freq_base_swa));
     }
   }
 
@@ -143,6 +147,10 @@ class ModelWriter {
       std::snprintf(name, sizeof(name), "<0x%02X>", byte);
       tokens.emplace_back(name);
       types.push_back(6);
+    }
+    if (s_.space_token) {
+      tokens.emplace_back("\xE2\x96\x81");
+      types.push_back(1);
     }
     while (static_cast<int>(tokens.size()) < s_.vocab) {
       tokens.push_back("w" + std::to_string(tokens.size()));
