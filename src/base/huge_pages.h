@@ -9,6 +9,7 @@
 
 namespace heed {
 
+// Of x86-64, and of arm64 with pages of 4 KiB.
 inline constexpr size_t kHugePage = size_t{2} << 20;
 
 // Asks for huge pages where [memory, memory + bytes) holds whole ones. Advice only: without it

@@ -4,12 +4,11 @@
 
 #include <cstdint>
 
+#include "base/huge_pages.h"
+
 namespace heed::kv {
 namespace {
 
-// The huge page of x86-64 and of arm64 with 4 KiB pages. A decode step walks every page of every
-// list once, so with 4 KiB pages each 16 KiB of keys and values would cost four TLB misses.
-constexpr size_t kHugePage = size_t{2} << 20;
 // mmap works in these; also right (only less tight) where the system's page is larger.
 constexpr size_t kMapUnit = size_t{64} << 10;
 
@@ -28,10 +27,9 @@ class SystemArenas final : public ArenaSource {
     if (before > 0) munmap(raw, before);
     const size_t behind = padded - before - size;
     if (behind > 0) munmap(memory + size, behind);
-#ifdef MADV_HUGEPAGE
-    // Advice only: without it the store is slower, not wrong (`heed doctor` says whether it holds).
-    (void)madvise(memory, size, MADV_HUGEPAGE);
-#endif
+    // A decode step walks every page of every list once: with pages of 4 KiB each 16 KiB of keys and
+    // values would cost four walks of the page tables.
+    advise_huge_pages(memory, size);
     return memory;
   }
 
