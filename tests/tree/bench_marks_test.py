@@ -68,6 +68,31 @@ class Marks(unittest.TestCase):
         self.assertFalse(self.judge(pair(llama_kl=None)))
         self.assertIn("without kl_vs_ref", self.printed.getvalue())
 
+    def test_the_peer_check_holds_the_fastest_turns_of_both_against_each_other(self):
+        rows = [{"test": test, "depth": depth, "engine": "llama.cpp",
+                 "config": "flash on, repack off, ubatch 512, f16 KV"}
+                for test, depth in [("pp512", 0), ("pp4096", 0), ("tg32", 0), ("tg32", 512),
+                                    ("tg32", 4096)]]
+        (self.bench.OUT / "qwen.json").write_text(
+            json.dumps({"rows": rows, "machine": {"threads": 2}}))
+        self.bench.model_of = self.bench.file_of = lambda name: name
+        self.bench.PEER_TURNS = [(("pp512", 0), 3, ["-p", "512"])]
+        own, alone, asked = iter([90.0, 99.0, 60.0]), iter([100.0, 70.0, 65.0]), []
+        self.bench.inside_heed = lambda _, __, words: asked.append(words) or {
+            ("pp512", 0): next(own)}
+        self.bench.llama_bench = lambda _, __, words: asked.append(words) or {
+            ("pp512", 0): next(alone)}
+        self.bench.peer("peer-qwen")
+        check = json.loads((self.bench.OUT / "peer-qwen.json").read_text())["checks"][0]
+        self.assertEqual(check["rounds"], 3)
+        self.assertAlmostEqual(check["ratio"], 0.99)
+        self.assertIn("flash=on,repack=off,ubatch=512", asked[0])
+        self.assertEqual(asked[1][-6:], ["-fa", "on", "--repack", 0, "-ub", "512"])
+
+    def test_the_fastest_tenth_lies_between_neighbours(self):
+        self.assertAlmostEqual(self.bench.quantile([3.0, 1.0, 2.0], 0.1), 1.2)
+        self.assertEqual(self.bench.quantile([5.0], 0.1), 5.0)
+
 
 if __name__ == "__main__":
     unittest.main()
