@@ -3,17 +3,11 @@
 // repack, while the file of SmolLM2 on the Python index is Q4_1, which it cannot. Weights that are
 // already quantised are dequantised first: fine for speed, and kl_vs_ref is measured against the
 // new file itself.
-#include <llama.h>
-
 #include <array>
 #include <cstdio>
 #include <cstring>
-#include <filesystem>
-#include <string>
-#include <thread>
 
-#include "heed/engine.h"
-#include "model/library_log.h"
+#include "quantise_file.h"
 
 namespace {
 
@@ -35,34 +29,6 @@ const Type* find_type(const char* name) {
   return nullptr;
 }
 
-int requantise(const std::string& from, const std::string& to, llama_ftype ftype) {
-  const auto info = heed::Model::inspect(from);  // says what is wrong with the file, if anything
-  if (!info.is_ok()) {
-    std::fprintf(stderr, "%s\n", info.message().c_str());
-    return 1;
-  }
-  heed::route_library_logs();
-  llama_model_quantize_params params = llama_model_quantize_default_params();
-  params.ftype = ftype;
-  params.allow_requantize = true;
-  params.nthread = static_cast<int>(std::thread::hardware_concurrency());
-  const std::string partial = to + ".partial";
-  if (llama_model_quantize(from.c_str(), partial.c_str(), &params) != 0) {
-    std::fprintf(stderr, "%s: llama.cpp cannot quantise it: %s\n", from.c_str(),
-                 heed::take_library_error().c_str());
-    std::error_code ignored;
-    std::filesystem::remove(partial, ignored);
-    return 1;
-  }
-  std::error_code code;
-  std::filesystem::rename(partial, to, code);
-  if (code) {
-    std::fprintf(stderr, "%s: %s\n", to.c_str(), code.message().c_str());
-    return 1;
-  }
-  return 0;
-}
-
 }  // namespace
 
 int main(int count, char** words) {
@@ -73,5 +39,5 @@ int main(int count, char** words) {
     std::fprintf(stderr, "; default Q4_0\n");
     return 2;
   }
-  return requantise(words[1], words[2], type->ftype);
+  return heed::bench::quantise_file(words[1], words[2], type->ftype) ? 0 : 1;
 }

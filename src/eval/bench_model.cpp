@@ -176,6 +176,7 @@ void BenchRun::add_rows(const BenchTest& test, const std::vector<EngineRounds>& 
     row.kv_bytes = times.kv_bytes;
     row.beyond_context = test.end() > info_.trained_context;
     row.kl_vs_ref = e == 0 ? heed_kl_ : peer.kl;
+    if (!times.attention_s.empty()) row.attention_s = median(times.attention_s);
     if (e == 0 && rounds.size() > 1) {
       const auto ratios = paired_ratios(times.seconds, rounds[1].seconds);
       row.ratio = median(ratios);

@@ -86,6 +86,7 @@ Json to_json(const BenchRow& row) {
                {"ratio_vs", by_peer(row.ratio)},
                {"ratio_p10", by_peer(row.ratio_p10)},
                {"config", row.config}};
+  json["attention_s"] = optional_json(row.attention_s);
   json["llama_attention_share"] = optional_json(row.attention_share);
   json["predicted_ratio"] = optional_json(row.predicted_ratio);
   json["measured_over_predicted"] =

@@ -33,6 +33,7 @@ struct BenchRow {
   std::optional<double> ratio, ratio_p10;  // against llama.cpp; empty on its own rows
   // Beyond the promised keys.
   std::string config;
+  std::optional<double> attention_s;      // of heed's rounds, their median, storing keys included
   std::optional<double> attention_share;  // of llama.cpp's time
   std::optional<double> predicted_ratio;  // from that share and heed's attention time alone
 };

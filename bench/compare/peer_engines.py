@@ -1,0 +1,278 @@
+"""The engines behind one interface: choose a configuration, measure tests, answer for the text.
+
+heed, llama.cpp and ik_llama.cpp run their own benchmark programs, a process for each turn; OpenVINO
+GenAI has none that takes token counts, so openvino_worker.py keeps its pipelines between turns.
+"""
+import json
+import pathlib
+import random
+import statistics
+import subprocess
+
+from peer_tests import Test, batches
+
+CHOICE_PROMPT, CHOICE_SHORT, CHOICE_NEW = Test("pp", 2048), Test("pp", 512), Test("tg", 16, 0)
+OPENVINO = ("stateful", "paged", "paged, whole prompts")
+ANSWER_TOKENS = 512  # of the text; answers are compared behind each of them,
+ANSWER_STEP = 32     # or, where a call tells one only, behind every 32nd
+
+
+class Refused(Exception):
+    """The engine's own words on why it does not take a file or a test."""
+
+
+def process(command):
+    """Its stdout; what it says on stderr belongs to the refusal."""
+    done = subprocess.run([str(word) for word in command], stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, text=True, errors="replace")
+    if done.returncode != 0:
+        last = [line for line in done.stderr.splitlines() if line.strip()][-3:]
+        raise Refused(f"{pathlib.Path(str(command[0])).name} ended with {done.returncode}: "
+                      f"{' '.join(last) or 'no message'}")
+    return done.stdout
+
+
+def comma(values):
+    return ",".join(str(value) for value in sorted(set(values)))
+
+
+def rate(samples):
+    return {"tokens_per_s": statistics.median(samples), "samples": samples}
+
+
+def best(trials, test):
+    """The configuration of the highest rate among {configuration: {test: rate}}."""
+    return max(trials, key=lambda config: trials[config][test]["tokens_per_s"])
+
+
+class Engine:
+    def __init__(self, name, threads):
+        self.name, self.threads = name, threads
+
+    def default(self):
+        """{"pp": configuration, "tg": configuration}, each a text."""
+        return {"pp": "", "tg": ""}
+
+    def choose(self, model):
+        """The faster configuration of a quick trial, for prompts and for generation."""
+        del model
+        return self.default()
+
+    def measure(self, model, tests, config):
+        """{test: {"tokens_per_s", "samples", ...}}"""
+        raise NotImplementedError
+
+    def answers(self, model, text, reference):
+        """{"next": {index: id}, "nll": nats or None}; None if the engine has no way to tell."""
+        del model, text, reference
+
+
+class Heed(Engine):
+    def __init__(self, program, threads):
+        super().__init__("heed", threads)
+        self.program = program
+
+    def measure(self, model, tests, config):
+        found = {}
+        for kind, n, repeats, part in batches(tests):
+            if kind == "pp":
+                what = ["-p", comma(test.n for test in part), "-n", 0]
+            else:
+                what = ["-p", 0, "-n", n, "-d", comma(test.depth for test in part)]
+            text = process([self.program, "bench", "-m", model.file, *what, "-r", repeats, "-t",
+                            self.threads, "--beyond-context", "--offline", "-q", "-o", "json"])
+            report = json.loads(text)
+            for row in report["rows"]:
+                test = Test(kind, row["n"], row["depth"])
+                found[test] = {**rate([row["tokens_per_s"]]), "attention_s": row["attention_s"],
+                               "kl_vs_ref": row["kl_vs_ref"], "engine_config": row["config"],
+                               "machine": report["machine"]}
+        return found
+
+
+class LlamaFamily(Engine):
+    """A llama-bench, and bench_next_tokens beside the library it comes from."""
+
+    def __init__(self, name, bench, next_tokens, threads):
+        super().__init__(name, threads)
+        self.bench, self.next_tokens = bench, next_tokens
+        self.next_flags = []
+
+    def run(self, model, arguments, config):
+        text = process([self.bench, "-m", model.file, "-t", self.threads, *arguments,
+                        *config.split(), "-o", "json"])
+        return json.loads(text[text.index("["):])  # ik_llama.cpp greets on stdout
+
+    def answers(self, model, text, reference):
+        del reference
+        if not self.next_tokens.exists():
+            return None
+        found = json.loads(process([self.next_tokens, model.file, text, ANSWER_TOKENS,
+                                    self.threads, *self.next_flags]))
+        return {"tokens": found["tokens"], "next": dict(enumerate(found["next"])),
+                "nll": found["nll"]}
+
+
+class LlamaCpp(LlamaFamily):
+    def __init__(self, bench, next_tokens, threads):
+        super().__init__("llama.cpp", bench, next_tokens, threads)
+
+    def default(self):
+        return dict.fromkeys(("pp", "tg"), "-fa on --repack 1 -ub 512")
+
+    def choose(self, model):
+        trials = {}
+        for flash in ("on", "off"):
+            for repack in (1, 0):
+                config = f"-fa {flash} --repack {repack} -ub 512"
+                trials[config] = self.measure(model, [CHOICE_SHORT, CHOICE_NEW],
+                                              {"pp": config, "tg": config})
+        prompt, generation = best(trials, CHOICE_SHORT), best(trials, CHOICE_NEW)
+        longer = {}
+        for ubatch in (512, 2048):
+            config = prompt.replace("-ub 512", f"-ub {ubatch}")
+            longer[config] = self.measure(model, [CHOICE_PROMPT], {"pp": config})
+        return {"pp": best(longer, CHOICE_PROMPT), "tg": generation}
+
+    def measure(self, model, tests, config):
+        found = {}
+        for kind, n, repeats, part in batches(tests):
+            if kind == "pp":
+                what = ["-p", comma(test.n for test in part), "-n", 0]
+            else:
+                what = ["-p", 0, "-n", n, "-d", comma(test.depth for test in part)]
+            # Its warm-up is the whole prompt, which a long test does not need.
+            warm = [] if repeats > 1 else ["--no-warmup"]
+            for row in self.run(model, [*what, "-r", repeats, *warm], config[kind]):
+                test = Test(kind, row["n_prompt"] or row["n_gen"], row["n_depth"])
+                found[test] = rate(row["samples_ts"])
+        return found
+
+
+class IkLlamaCpp(LlamaFamily):
+    """Its llama-bench fills a depth by -gp, again for every repetition."""
+
+    def __init__(self, bench, next_tokens, threads, repack):
+        super().__init__("ik_llama.cpp-rtr" if repack else "ik_llama.cpp", bench, next_tokens,
+                         threads)
+        self.base = f"-fa 1 -rtr {int(repack)}"
+        self.next_flags = ["repack"] if repack else []
+
+    def default(self):
+        return dict.fromkeys(("pp", "tg"), f"{self.base} -ub 512")
+
+    def choose(self, model):
+        trials = {}
+        for ubatch in (512, 2048):
+            config = f"{self.base} -ub {ubatch}"
+            trials[config] = self.measure(model, [CHOICE_PROMPT], {"pp": config})
+        return {"pp": best(trials, CHOICE_PROMPT), "tg": f"{self.base} -ub 512"}
+
+    def measure(self, model, tests, config):
+        found = {}
+        for kind, n, repeats, part in batches(tests):
+            calls = []
+            if kind == "pp":
+                calls = [(["-p", comma(test.n for test in part), "-n", 0], None)]
+            elif any(test.depth == 0 for test in part):
+                calls = [(["-p", 0, "-n", n], 0)]
+            calls += [(["-p", 0, "-n", 0, "-gp", f"{test.depth},{n}"], test.depth)
+                      for test in part if test.depth > 0]
+            for what, depth in calls:
+                for row in self.run(model, [*what, "-r", repeats], config[kind]):
+                    test = (Test("pp", row["n_prompt"]) if kind == "pp"
+                            else Test("tg", row["n_gen"], depth))
+                    found[test] = rate(row["samples_ts"])
+        return found
+
+
+class OpenVino(Engine):
+    def __init__(self, python, threads):
+        super().__init__("openvino", threads)
+        self.python, self.worker = python, None
+        self.open = set()  # (file, configuration)
+
+    def ask(self, request):
+        if self.worker is None:
+            script = pathlib.Path(__file__).resolve().with_name("openvino_worker.py")
+            self.worker = subprocess.Popen([self.python, script], stdin=subprocess.PIPE,
+                                           stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                                           text=True)
+        try:
+            self.worker.stdin.write(json.dumps(request) + "\n")
+            self.worker.stdin.flush()
+            reply = json.loads(self.worker.stdout.readline() or "{}")
+        except BrokenPipeError:
+            reply = {}
+        if not reply:
+            code = self.worker.wait()
+            self.worker, self.open = None, set()
+            raise Refused(f"OpenVINO GenAI's process ended with {code} and no message")
+        if "error" in reply:
+            raise Refused(reply["error"])
+        return reply
+
+    def key(self, model, config):
+        key = f"{config}: {model.file}"
+        if key not in self.open:
+            self.ask({"open": {"name": config, "file": str(model.file),
+                               "threads": self.threads}, "as": key})
+            self.open.add(key)
+        return key
+
+    def default(self):
+        return dict.fromkeys(("pp", "tg"), "paged")
+
+    def choose(self, model):
+        trials, refused = {}, []
+        for config in OPENVINO:
+            try:
+                both = {"pp": config, "tg": config}
+                self.measure(model, [Test("pp", 64)], both)  # to be warm
+                trials[config] = self.measure(model, [CHOICE_PROMPT, CHOICE_NEW], both)
+            except Refused as problem:
+                refused.append(str(problem))
+        if not trials:
+            raise Refused(refused[0])
+        chosen = {"pp": best(trials, CHOICE_PROMPT), "tg": best(trials, CHOICE_NEW)}
+        for loser in trials.keys() - chosen.values():
+            key = self.key(model, loser)
+            self.ask({"close": key})
+            self.open.discard(key)
+        return chosen
+
+    def prompt(self, model, length):
+        draw = random.Random(length)
+        return [draw.randrange(model.about["vocab"]) for _ in range(length)]
+
+    def measure(self, model, tests, config):
+        found = {}
+        for test in tests:
+            key = self.key(model, config[test.kind])
+            samples = []
+            for _ in range(test.repeats):
+                # Generation needs a prompt: depth 0 is a prompt of one token.
+                length = test.n if test.kind == "pp" else max(1, test.depth)
+                new = 1 if test.kind == "pp" else test.n + 1
+                done = self.ask({"run": {"prompt": self.prompt(model, length), "new": new},
+                                 "as": key})
+                if len(done["ids"]) != new:
+                    raise Refused(f"{test}: {len(done['ids'])} tokens came where {new} were asked")
+                samples.append(test.n / (done["first_s"] if test.kind == "pp"
+                                         else sum(done["rest_s"])))
+            found[test] = rate(samples)
+        return found
+
+    def answers(self, model, text, reference):
+        key = self.key(model, self.default()["pp"])
+        tokens = reference["tokens"]
+        found = {}
+        for length in range(ANSWER_STEP, ANSWER_TOKENS + 1, ANSWER_STEP):
+            done = self.ask({"run": {"prompt": tokens[:length], "new": 1}, "as": key})
+            found[length - 1] = done["ids"][0]
+        return {"next": found, "nll": None}
+
+    def stop(self):
+        if self.worker is not None:
+            self.worker.stdin.close()
+            self.worker.wait()

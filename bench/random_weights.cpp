@@ -1,0 +1,204 @@
+// bench_random_weights TOKENIZER.gguf OUT.gguf 1b|8b [LAYERS]: a `llama` file in Q4_K_M with random
+// weights in the shape of a model of 1 or 8 thousand million parameters, with 2 of its layers by
+// default and the vocabulary of TOKENIZER.gguf (49,152 entries of SmolLM2's where the shape's own
+// model has 128,256). llama.cpp's type mix gives Q6_K to every second layer's values and ffn_down
+// in the whole model and in 2 or 4 layers alike, so layers cost what they cost in the whole model.
+// Speed only: what it answers means nothing, and heed measures no KL on it.
+#include <ggml.h>
+#include <gguf.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <vector>
+
+#include "base/random.h"
+#include "quantise_file.h"
+
+namespace {
+
+struct Shape {
+  const char* name;
+  int embd, ff, heads, kv_heads, head_size;
+  bool tied;  // the head reads the embeddings
+};
+constexpr Shape kShapes[] = {{"1b", 2048, 8192, 32, 8, 64, true},
+                             {"8b", 4096, 14336, 32, 8, 128, false}};
+constexpr int kMaxLayers = 128;
+constexpr int kTrainedContext = 131072;
+
+template <auto kFree>
+struct Free {
+  template <class T>
+  void operator()(T* object) const {
+    kFree(object);
+  }
+};
+using Gguf = std::unique_ptr<gguf_context, Free<gguf_free>>;
+using Tensors = std::unique_ptr<ggml_context, Free<ggml_free>>;
+using File = std::unique_ptr<std::FILE, Free<std::fclose>>;
+
+bool fail(const char* path, const char* what) {
+  std::fprintf(stderr, "%s: %s\n", path, what);
+  return false;
+}
+
+// The keys of the tokenizer alone; returns the number of its entries, 0 if there is none.
+size_t take_vocabulary(const char* path, gguf_context* out) {
+  const Gguf source(gguf_init_from_file(path, {.no_alloc = true, .ctx = nullptr}));
+  if (source == nullptr) return fail(path, "is no readable GGUF file");
+  const int64_t tokens = gguf_find_key(source.get(), "tokenizer.ggml.tokens");
+  if (tokens < 0 || gguf_get_kv_type(source.get(), tokens) != GGUF_TYPE_ARRAY) {
+    return fail(path, "has no tokenizer.ggml.tokens");
+  }
+  const size_t size = gguf_get_arr_n(source.get(), tokens);
+  gguf_set_kv(out, source.get());
+  std::vector<std::string> others;
+  for (int64_t i = 0; i < gguf_get_n_kv(out); ++i) {
+    const std::string key = gguf_get_key(out, i);
+    if (!key.starts_with("tokenizer.")) others.push_back(key);
+  }
+  for (const std::string& key : others) gguf_remove_key(out, key.c_str());
+  return size;
+}
+
+void set_keys(gguf_context* out, const Shape& shape, int layers, size_t vocab) {
+  const auto set = [&](const char* key, auto value) {
+    gguf_set_val_u32(out, (std::string("llama.") + key).c_str(), static_cast<uint32_t>(value));
+  };
+  const std::string name = std::string("random weights, shape ") + shape.name + ", " +
+                           std::to_string(layers) + " layers";
+  gguf_set_val_str(out, "general.architecture", "llama");
+  gguf_set_val_str(out, "general.name", name.c_str());
+  gguf_set_val_bool(out, "heed.random_weights", true);
+  set("context_length", kTrainedContext);
+  set("embedding_length", shape.embd);
+  set("block_count", layers);
+  set("feed_forward_length", shape.ff);
+  set("attention.head_count", shape.heads);
+  set("attention.head_count_kv", shape.kv_heads);
+  set("rope.dimension_count", shape.head_size);
+  set("vocab_size", vocab);
+  gguf_set_val_f32(out, "llama.attention.layer_norm_rms_epsilon", 1e-5f);
+  gguf_set_val_f32(out, "llama.rope.freq_base", 500000.0f);
+}
+
+void add_tensors(gguf_context* out, ggml_context* tensors, const Shape& shape, int layers,
+                 size_t vocab) {
+  const auto add = [&](const std::string& name, int64_t inputs, int64_t outputs) {
+    ggml_tensor* tensor = outputs == 0
+                              ? ggml_new_tensor_1d(tensors, GGML_TYPE_F32, inputs)
+                              : ggml_new_tensor_2d(tensors, GGML_TYPE_F16, inputs, outputs);
+    ggml_set_name(tensor, name.c_str());
+    gguf_add_tensor(out, tensor);
+  };
+  const int64_t embd = shape.embd, ff = shape.ff, rows = static_cast<int64_t>(vocab);
+  const int64_t query = int64_t{shape.heads} * shape.head_size;
+  const int64_t kv = int64_t{shape.kv_heads} * shape.head_size;
+  add("token_embd.weight", embd, rows);
+  for (int layer = 0; layer < layers; ++layer) {
+    const std::string block = "blk." + std::to_string(layer) + ".";
+    add(block + "attn_norm.weight", embd, 0);
+    add(block + "attn_q.weight", embd, query);
+    add(block + "attn_k.weight", embd, kv);
+    add(block + "attn_v.weight", embd, kv);
+    add(block + "attn_output.weight", query, embd);
+    add(block + "ffn_norm.weight", embd, 0);
+    add(block + "ffn_gate.weight", embd, ff);
+    add(block + "ffn_up.weight", embd, ff);
+    add(block + "ffn_down.weight", ff, embd);
+  }
+  add("output_norm.weight", embd, 0);
+  if (!shape.tied) add("output.weight", embd, rows);
+}
+
+// Norms are 1; weights are uniform with variance 1 / inputs, so that products keep the size of
+// their inputs.
+std::vector<char> values_of(const ggml_tensor* tensor, uint64_t stream) {
+  std::vector<char> bytes(ggml_nbytes(tensor));
+  const int64_t inputs = tensor->ne[0], rows = ggml_nrows(tensor);
+  std::vector<float> row(static_cast<size_t>(inputs), 1.0f);
+  const double reach = std::sqrt(3.0 / static_cast<double>(inputs));
+  for (int64_t r = 0; r < rows; ++r) {
+    char* const to = bytes.data() + static_cast<size_t>(r) * tensor->nb[1];
+    if (tensor->type == GGML_TYPE_F32) {
+      std::memcpy(to, row.data(), row.size() * sizeof(float));
+      continue;
+    }
+    for (int64_t i = 0; i < inputs; ++i) {
+      const auto at = static_cast<uint64_t>(r * inputs + i);
+      row[static_cast<size_t>(i)] =
+          static_cast<float>(reach * (2.0 * heed::random_uniform(stream, at) - 1.0));
+    }
+    ggml_fp32_to_fp16_row(row.data(), reinterpret_cast<ggml_fp16_t*>(to), inputs);
+  }
+  return bytes;
+}
+
+// One tensor in memory at a time: the file of 8b has 1.7 GB.
+bool write_file(const char* path, const gguf_context* out, ggml_context* tensors) {
+  const File file(std::fopen(path, "wb"));
+  if (file == nullptr) return fail(path, std::strerror(errno));
+  if (!gguf_write_to_file_ptr(out, file.get(), true)) return fail(path, "cannot be written");
+  const size_t alignment = gguf_get_alignment(out);
+  uint64_t stream = 1;
+  for (const ggml_tensor* t = ggml_get_first_tensor(tensors); t != nullptr;
+       t = ggml_get_next_tensor(tensors, t)) {
+    std::vector<char> bytes = values_of(t, stream++);
+    bytes.resize((bytes.size() + alignment - 1) / alignment * alignment, 0);
+    if (std::fwrite(bytes.data(), 1, bytes.size(), file.get()) != bytes.size()) {
+      return fail(path, std::strerror(errno));
+    }
+  }
+  if (std::fflush(file.get()) != 0) return fail(path, std::strerror(errno));
+  return true;
+}
+
+bool write_random(const char* tokenizer, const std::string& to, const Shape& shape, int layers) {
+  const Gguf out(gguf_init_empty());
+  const size_t vocab = take_vocabulary(tokenizer, out.get());
+  if (vocab == 0) return false;
+  constexpr size_t kTensorsALayer = 9, kOtherTensors = 3;
+  const size_t count = kTensorsALayer * static_cast<size_t>(layers) + kOtherTensors;
+  const Tensors tensors(ggml_init(
+      {.mem_size = count * ggml_tensor_overhead(), .mem_buffer = nullptr, .no_alloc = true}));
+  if (tensors == nullptr) return fail(to.c_str(), "no memory for its header");
+  set_keys(out.get(), shape, layers, vocab);
+  add_tensors(out.get(), tensors.get(), shape, layers, vocab);
+  const std::string whole = to + ".f16";
+  const bool written = write_file(whole.c_str(), out.get(), tensors.get()) &&
+                       heed::bench::quantise_file(whole, to, LLAMA_FTYPE_MOSTLY_Q4_K_M);
+  std::error_code ignored;
+  std::filesystem::remove(whole, ignored);
+  return written;
+}
+
+const Shape* find_shape(std::string_view name) {
+  const auto at = std::find_if(std::begin(kShapes), std::end(kShapes),
+                               [&](const Shape& shape) { return name == shape.name; });
+  return at == std::end(kShapes) ? nullptr : at;
+}
+
+}  // namespace
+
+int main(int count, char** words) {
+  const Shape* shape = count >= 4 ? find_shape(words[3]) : nullptr;
+  const int layers = count == 5 ? std::atoi(words[4]) : 2;
+  if (count > 5 || shape == nullptr || layers < 1 || layers > kMaxLayers) {
+    std::fprintf(stderr,
+                 "usage: bench_random_weights TOKENIZER.gguf OUT.gguf 1b|8b [LAYERS], LAYERS from "
+                 "1 to %d; default 2\n",
+                 kMaxLayers);
+    return 2;
+  }
+  return write_random(words[1], words[2], *shape, layers) ? 0 : 1;
+}
