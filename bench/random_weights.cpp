@@ -151,7 +151,7 @@ bool write_file(const char* path, const gguf_context* out, ggml_context* tensors
   if (!gguf_write_to_file_ptr(out, file.get(), true)) return fail(path, "cannot be written");
   const size_t alignment = gguf_get_alignment(out);
   uint64_t stream = 1;
-  for (const ggml_tensor* t = ggml_get_first_tensor(tensors); t != nullptr;
+  for (ggml_tensor* t = ggml_get_first_tensor(tensors); t != nullptr;
        t = ggml_get_next_tensor(tensors, t)) {
     std::vector<char> bytes = values_of(t, stream++);
     bytes.resize((bytes.size() + alignment - 1) / alignment * alignment, 0);

@@ -12,6 +12,8 @@ import subprocess
 from peer_tests import Test, batches
 
 CHOICE_PROMPT, CHOICE_SHORT, CHOICE_NEW = Test("pp", 2048), Test("pp", 512), Test("tg", 16, 0)
+PATIENCE_S = 1800  # for one process
+CHEAP_FILL = 3     # repeats of a generation where the depth is filled once for all of them
 OPENVINO = ("stateful", "paged", "paged, whole prompts")
 ANSWER_TOKENS = 512  # of the text; answers are compared behind each of them,
 ANSWER_STEP = 32     # or, where a call tells one only, behind every 32nd
@@ -23,12 +25,16 @@ class Refused(Exception):
 
 def process(command):
     """Its stdout; what it says on stderr belongs to the refusal."""
-    done = subprocess.run([str(word) for word in command], stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, text=True, errors="replace")
+    name = pathlib.Path(str(command[0])).name
+    try:
+        done = subprocess.run([str(word) for word in command], stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, text=True, errors="replace",
+                              timeout=PATIENCE_S)
+    except subprocess.TimeoutExpired as problem:
+        raise Refused(f"{name} was not done after {PATIENCE_S} s") from problem
     if done.returncode != 0:
         last = [line for line in done.stderr.splitlines() if line.strip()][-3:]
-        raise Refused(f"{pathlib.Path(str(command[0])).name} ended with {done.returncode}: "
-                      f"{' '.join(last) or 'no message'}")
+        raise Refused(f"{name} ended with {done.returncode}: {' '.join(last) or 'no message'}")
     return done.stdout
 
 
@@ -62,9 +68,10 @@ class Engine:
         """{test: {"tokens_per_s", "samples", ...}}"""
         raise NotImplementedError
 
-    def answers(self, model, text, reference):
-        """{"next": {index: id}, "nll": nats or None}; None if the engine has no way to tell."""
-        del model, text, reference
+    def answers(self, model, text, reference, config):
+        """{"next": {index: id}, "nll": nats or None}; None if the engine has no way to tell.
+        `reference` is what this gave for llama.cpp, which needs none."""
+        del model, text, reference, config
 
 
 class Heed(Engine):
@@ -74,7 +81,7 @@ class Heed(Engine):
 
     def measure(self, model, tests, config):
         found = {}
-        for kind, n, repeats, part in batches(tests):
+        for kind, n, repeats, part in batches(tests, CHEAP_FILL):
             if kind == "pp":
                 what = ["-p", comma(test.n for test in part), "-n", 0]
             else:
@@ -101,10 +108,13 @@ class LlamaFamily(Engine):
     def run(self, model, arguments, config):
         text = process([self.bench, "-m", model.file, "-t", self.threads, *arguments,
                         *config.split(), "-o", "json"])
-        return json.loads(text[text.index("["):])  # ik_llama.cpp greets on stdout
+        start = text.find("[")  # ik_llama.cpp greets on stdout
+        if start < 0:
+            raise Refused(f"{self.bench.name} printed no rows")
+        return json.loads(text[start:])
 
-    def answers(self, model, text, reference):
-        del reference
+    def answers(self, model, text, reference, config):
+        del reference, config
         if not self.next_tokens.exists():
             return None
         found = json.loads(process([self.next_tokens, model.file, text, ANSWER_TOKENS,
@@ -136,13 +146,13 @@ class LlamaCpp(LlamaFamily):
 
     def measure(self, model, tests, config):
         found = {}
-        for kind, n, repeats, part in batches(tests):
+        for kind, n, repeats, part in batches(tests, CHEAP_FILL):
             if kind == "pp":
                 what = ["-p", comma(test.n for test in part), "-n", 0]
             else:
                 what = ["-p", 0, "-n", n, "-d", comma(test.depth for test in part)]
-            # Its warm-up is the whole prompt, which a long test does not need.
-            warm = [] if repeats > 1 else ["--no-warmup"]
+            # Its warm-up is the whole prompt, which a long one does not need.
+            warm = ["--no-warmup"] if kind == "pp" and repeats == 1 else []
             for row in self.run(model, [*what, "-r", repeats, *warm], config[kind]):
                 test = Test(kind, row["n_prompt"] or row["n_gen"], row["n_depth"])
                 found[test] = rate(row["samples_ts"])
@@ -263,8 +273,9 @@ class OpenVino(Engine):
             found[test] = rate(samples)
         return found
 
-    def answers(self, model, text, reference):
-        key = self.key(model, self.default()["pp"])
+    def answers(self, model, text, reference, config):
+        del text
+        key = self.key(model, config["pp"])
         tokens = reference["tokens"]
         found = {}
         for length in range(ANSWER_STEP, ANSWER_TOKENS + 1, ANSWER_STEP):

@@ -49,11 +49,13 @@ def is_long(group):
     return max(test.reach for test in group) > LONG
 
 
-def batches(tests):
-    """[(kind, generated tokens or 0, repeats, tests)]: what one call of a benchmark can run."""
+def batches(tests, deep_repeats=1):
+    """[(kind, generated tokens or 0, repeats, tests)]: what one call of a benchmark can run.
+    `deep_repeats`: of generation behind a long text, for engines that need not read it again."""
     parts = {}
     for test in tests:
-        key = (test.kind, test.n if test.kind == "tg" else 0, test.repeats)
+        repeats = max(test.repeats, deep_repeats) if test.depth > 0 else test.repeats
+        key = (test.kind, test.n if test.kind == "tg" else 0, repeats)
         parts.setdefault(key, []).append(test)
     return [(*key, part) for key, part in sorted(parts.items())]
 

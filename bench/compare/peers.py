@@ -118,7 +118,7 @@ class Run:
         if not missing:
             return
         try:
-            reference = self.options.yardstick.answers(model, TEXT, None)
+            reference = self.options.yardstick.answers(model, TEXT, None, None)
         except Refused as problem:
             say(f"{model.name}: no answers to compare with: {problem}")
             return
@@ -127,7 +127,8 @@ class Run:
             return
         for engine in missing:
             try:
-                found = engine.answers(model, TEXT, reference)
+                found = engine.answers(model, TEXT, reference,
+                                       self.configuration(model, engine))
             except Refused as problem:
                 self.refuse(model, engine, "", problem)
                 continue

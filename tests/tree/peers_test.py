@@ -61,6 +61,8 @@ class Words(unittest.TestCase):
         parts = batches([Test("pp", 128), Test("tg", 32, 0), Test("pp", 4096), Test("tg", 8, 0)])
         self.assertEqual([part[:3] for part in parts],
                          [("pp", 0, 1), ("pp", 0, 3), ("tg", 8, 3), ("tg", 32, 3)])
+        deep = [Test("tg", 32, 4096)]
+        self.assertEqual([batches(deep)[0][2], batches(deep, 3)[0][2]], [1, 3])
 
     def test_every_engine_is_first_once_in_as_many_turns(self):
         self.assertEqual({rotated(["a", "b", "c"], turn)[0] for turn in range(3)}, {"a", "b", "c"})
@@ -192,7 +194,7 @@ class Fake(Engine):
         more = {"attention_s": 0.1, "machine": MACHINE} if self.name == "heed" else {}
         return {test: {"tokens_per_s": 1.0, **more} for test in tests}
 
-    def answers(self, model, text, reference):
+    def answers(self, model, text, reference, config):
         return {"tokens": [1], "next": {0: 5}, "nll": None}
 
 
