@@ -5,9 +5,9 @@
 {"run": {"prompt": [ids], "new": N}, "as": K} -> {"first_s": s, "rest_s": [s, ...], "ids": [...]}
 {"close": K} -> {"closed": K}
 
-K is any name for a pipeline, C its configuration: "stateful" (one graph with its cache as state), "paged" (continuous batching,
-its default chunks) or "paged, whole prompts" (the same, with prompts in one chunk). Keys and values
-are u8 by default in all of them. An answer of {"error": text} is the library's own message.
+K is any name for a pipeline, C its configuration: "stateful" (one graph with its cache as state),
+"paged" (continuous batching, its default chunks) or "paged, whole prompts" (the same, with prompts
+in one chunk). Keys and values are u8 by default in all of them. An answer of {"error": text} is the library's own message.
 Needs openvino-genai (pip install openvino-genai openvino-tokenizers).
 """
 import json

@@ -1,4 +1,4 @@
-"""What is measured: tests in llama-bench's words, and the order in which engines take their turns."""
+"""What is measured: tests in llama-bench's words, and the order in which engines take turns."""
 import dataclasses
 import re
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""heed beside llama.cpp, ik_llama.cpp and OpenVINO GenAI: whole models, engine after engine in turns.
+"""heed beside llama.cpp, ik_llama.cpp and OpenVINO GenAI: whole models, in turns.
 
     bench/compare/peers.py --ik IK/build/bin --openvino-python OV/bin/python --minutes 25
     bench/compare/peers.py --models 1b,1b-4,8b,8b-4 ...     # random weights in larger shapes
