@@ -39,7 +39,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   }
   touch(**file);
   const auto hyper = heed::Hyperparameters::read(**file);
-  if (hyper.is_ok()) heed::model_info(**file, *hyper);
+  if (hyper.is_ok()) {
+    const auto info = heed::model_info(**file, *hyper);
+    if (!info.is_ok() && info.message().empty()) std::abort();
+  }
   const heed::Status vocabulary = heed::check_vocabulary(**file);
   if (!vocabulary.is_ok() && vocabulary.message().empty()) std::abort();
   gguf_free(gguf_init_from_buffer(data, size, {.no_alloc = true, .ctx = nullptr}));

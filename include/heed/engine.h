@@ -60,6 +60,14 @@ struct ModelOptions {
   const CancelToken* cancel = nullptr;
 };
 
+// A key general.sampling.NAME of a file: how its makers want it sampled.
+struct SamplingKey {
+  std::string name;  // "top_k"
+  std::string text;  // "20"
+  double number = 0;
+  bool known = true;  // false: nobody here reads it, and `text` is empty
+};
+
 struct ModelInfo {
   std::string path;
   std::string architecture;  // "llama", "qwen2", "gemma3"
@@ -71,6 +79,7 @@ struct ModelInfo {
   int64_t trained_context = 0;
   std::vector<int> window;  // per layer, 0 = all
   bool has_chat_template = false;
+  std::vector<SamplingKey> sampling;  // take_recommended() puts them into options
   Format default_k = Format::kBf16;  // pages that keep the model's logits (docs/numerics.md)
   Format default_v = Format::kBf16;
   std::string linear;  // how products run: "heed", "ggml plain+repack", for reports
@@ -150,6 +159,13 @@ struct SamplerOptions {
   uint32_t seed = 0xFFFFFFFF;         // this value: from the clock
   std::vector<std::string> samplers;  // names in order; empty = llama.cpp's default chain
 };
+
+// Puts what the file recommends into `options`, as llama.cpp's programs do, but for the names in
+// `own` ("temp", "top_k", "sequence"): these the user has set. Mirostat and a chain exclude each
+// other, so an own one of them keeps the file's other one out. Returns what was taken.
+Result<std::vector<SamplingKey>> take_recommended(const ModelInfo& model,
+                                                  std::span<const std::string> own,
+                                                  SamplerOptions& options);
 
 class Sampler {
  public:

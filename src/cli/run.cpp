@@ -14,6 +14,7 @@
 #include "cli/run_memory.h"
 #include "cli/run_options.h"
 #include "cli/run_report.h"
+#include "cli/sampling_report.h"
 #include "session/generate.h"
 
 namespace heed::cli {
@@ -93,6 +94,8 @@ Status RunVerb::prepare(const std::string& user) {
                  " tokens; use -c ", trained, " or less");
   }
   if (o_.engine.context == 0) o_.engine.context = trained;
+  HEED_ASSIGN(result_.recommended, take_recommended(result_.model, o_.sampling.own(), o_.sampler));
+  if (!o_.quiet) note_sampling(result_.model, result_.recommended);
   return check_peak(user);
 }
 

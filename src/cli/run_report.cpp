@@ -5,6 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "cli/sampling_report.h"
 #include "cli/terminal.h"
 #include "heed/cpu.h"
 
@@ -163,7 +164,8 @@ nlohmann::ordered_json to_json(const RunResult& r) {
                                   {"threads", r.threads},
                                   {"chunk", r.engine.chunk},
                                   {"context", r.engine.context},
-                                  {"seed", r.generation.seed}}},
+                                  {"seed", r.generation.seed},
+                                  {"file_sampling", sampling_json(r.recommended)}}},
                                 {"graph_builds", r.report.graph_builds},
                                 {"decode_graph_builds", r.report.decode_graph_builds}};
   if (r.peer) out["compare"] = {run_json(*r.peer), run_json(own)};

@@ -31,6 +31,7 @@ struct RunResult {
   Report report;
   MemoryPlan plan;
   EngineOptions engine;
+  std::vector<SamplingKey> recommended;  // what the file decided of the sampling
   bool templated = false;
   int threads = 0;
   double load_s = 0;

@@ -1,6 +1,7 @@
 #include "cli/sampling_options.h"
 
 #include <charconv>
+#include <utility>
 
 #include "base/text.h"
 #include "cli/parse.h"
@@ -67,18 +68,22 @@ void bind_draws(CLI::App& app, SamplerOptions& o) {
   add(app, "--adaptive-decay", o.adaptive_decay, "Its memory, 0 to 0.99")->capture_default_str();
 }
 
-std::vector<std::string> split(const std::string& text) {
-  std::vector<std::string> parts(1);
-  for (const char c : text) {
-    if (c == ';' || c == ',') {
-      parts.emplace_back();
-    } else {
-      parts.back() += c;
-    }
-  }
-  std::erase(parts, "");
-  return parts;
-}
+// Flags and the keys of a file, general.sampling.*, that they overrule.
+constexpr std::pair<const char*, const char*> kOverruled[] = {
+    {"--temp", "temp"},
+    {"--top-k", "top_k"},
+    {"--top-p", "top_p"},
+    {"--min-p", "min_p"},
+    {"--xtc-probability", "xtc_probability"},
+    {"--xtc-threshold", "xtc_threshold"},
+    {"--repeat-last-n", "penalty_last_n"},
+    {"--repeat-penalty", "penalty_repeat"},
+    {"--mirostat", "mirostat"},
+    {"--mirostat-ent", "mirostat_tau"},
+    {"--mirostat-lr", "mirostat_eta"},
+    {"--samplers", "sequence"},
+    {"--sampler-seq", "sequence"},
+};
 
 // "15043-1.5", "15043+inf": a token id and what is added to its logit.
 Result<LogitBias> parse_bias(const std::string& text) {
@@ -104,7 +109,10 @@ void SamplingOptions::bind(CLI::App& app) {
   add(app, "-s,--seed", seed, "Seed of sampling; -1: from the clock")
       ->check(CLI::Range(int64_t{-1}, int64_t{UINT32_MAX}))
       ->capture_default_str();
-  add(app, "--temp,--temperature", values.temperature, "0 takes the most likely token")
+  app_ = &app;
+  add(app, "--temp,--temperature", values.temperature,
+      "0 takes the most likely token; for what no flag says, a file's own wishes "
+      "(general.sampling.*) go before these defaults")
       ->capture_default_str();
   bind_filters(app, values);
   bind_penalties(app, *this);
@@ -118,6 +126,14 @@ void SamplingOptions::bind(CLI::App& app) {
   add_flag(app, "--ignore-eos", values.ignore_eos, "Never choose an end token");
 }
 
+std::vector<std::string> SamplingOptions::own() const {
+  std::vector<std::string> keys;
+  for (const auto& [flag, key] : kOverruled) {
+    if (app_->get_option(flag)->count() > 0) keys.emplace_back(key);
+  }
+  return keys;
+}
+
 Result<SamplerOptions> SamplingOptions::settle(bool escapes) const {
   SamplerOptions out = values;
   out.seed = seed < 0 ? UINT32_MAX : static_cast<uint32_t>(seed);
@@ -125,7 +141,7 @@ Result<SamplerOptions> SamplingOptions::settle(bool escapes) const {
     return Status(Code::kInvalidArgument,
                   "--samplers and --sampler-seq both name the chain; give one");
   }
-  out.samplers = split(names);
+  out.samplers = samplers_from_names(names);
   if (!letters.empty()) {
     HEED_ASSIGN(out.samplers, samplers_from_letters(letters));
   }

@@ -23,6 +23,11 @@ struct SamplingOptions {
   void bind(CLI::App& app);
   // Everything in the library's terms, names and ranges checked. The error is a usage error.
   Result<SamplerOptions> settle(bool escapes) const;
+  // What the user set, flag or variable, by the names that take_recommended() leaves alone.
+  std::vector<std::string> own() const;
+
+ private:
+  const CLI::App* app_ = nullptr;  // that of bind(), which lives as long as the run
 };
 
 }  // namespace heed::cli

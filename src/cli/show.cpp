@@ -9,6 +9,7 @@
 #include "cli/interrupt.h"
 #include "cli/model_source.h"
 #include "cli/parse.h"
+#include "cli/sampling_report.h"
 #include "cli/terminal.h"
 #include "heed/engine.h"
 #include "model/weight_uses.h"
@@ -82,6 +83,7 @@ void print_info(const ModelInfo& info, const std::string& linear) {
   fmt::print("\npages         K {}, V {}\n", format_name(info.default_k),
              format_name(info.default_v));
   fmt::print("chat template {}\n", info.has_chat_template ? "yes" : "none");
+  if (!info.sampling.empty()) fmt::print("sampling      {}\n", sampling_text(info.sampling));
   fmt::print("products      {}\n", linear);
 }
 
@@ -135,6 +137,7 @@ Json info_json(const ModelInfo& info, const std::string& linear) {
           {"k_format", format_name(info.default_k)},
           {"v_format", format_name(info.default_v)},
           {"has_chat_template", info.has_chat_template},
+          {"sampling", sampling_json(info.sampling)},
           {"linear", linear}};
 }
 

@@ -5,6 +5,7 @@
 #include "base/text.h"
 #include "model/file_type.h"
 #include "model/key_rules.h"
+#include "model/sampling_keys.h"
 #include "model/tensor_rules.h"
 
 namespace heed {
@@ -208,7 +209,7 @@ Result<Hyperparameters> Hyperparameters::read(const GgufFile& file) {
   return h;
 }
 
-ModelInfo model_info(const GgufFile& file, const Hyperparameters& hyper) {
+Result<ModelInfo> model_info(const GgufFile& file, const Hyperparameters& hyper) {
   ModelInfo info;
   info.path = file.path();
   info.architecture = hyper.arch->name;
@@ -232,6 +233,7 @@ ModelInfo model_info(const GgufFile& file, const Hyperparameters& hyper) {
   for (const LayerHyper& layer : hyper.layer) info.window.push_back(layer.window);
   const GgufKey* chat = file.find("tokenizer.chat_template");
   info.has_chat_template = chat != nullptr && chat->type == GgufType::kString && !chat->is_array;
+  HEED_ASSIGN(info.sampling, read_sampling_keys(file));
   return info;
 }
 

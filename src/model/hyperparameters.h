@@ -66,6 +66,6 @@ struct Hyperparameters {
 };
 
 // What Model::inspect returns.
-ModelInfo model_info(const GgufFile& file, const Hyperparameters& hyper);
+Result<ModelInfo> model_info(const GgufFile& file, const Hyperparameters& hyper);
 
 }  // namespace heed

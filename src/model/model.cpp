@@ -33,7 +33,9 @@ Result<std::unique_ptr<Model::Impl>> load_impl(const std::string& path, ModelOpt
   Result<Hyperparameters> hyper = Hyperparameters::read(*impl->file);
   if (!hyper.is_ok()) return hyper.status().with_context(path);
   impl->hyper = std::make_unique<Hyperparameters>(std::move(*hyper));
-  impl->info = model_info(*impl->file, *impl->hyper);
+  Result<ModelInfo> info = model_info(*impl->file, *impl->hyper);
+  if (!info.is_ok()) return info.status().with_context(path);
+  impl->info = std::move(*info);
   impl->file->prefetch();
   // The vocabulary takes as long as the weights and needs one thread; its file is checked by now.
   Result<LlamaModelPtr> vocab = Status(Code::kInternal, "the vocabulary was not loaded");
@@ -72,7 +74,9 @@ Result<ModelInfo> Model::inspect(const std::string& path) {
     HEED_ASSIGN(auto file, GgufFile::open(path));
     Result<Hyperparameters> hyper = Hyperparameters::read(*file);
     if (!hyper.is_ok()) return hyper.status().with_context(path);
-    return model_info(*file, *hyper);
+    Result<ModelInfo> info = model_info(*file, *hyper);
+    if (!info.is_ok()) return info.status().with_context(path);
+    return info;
   });
 }
 

@@ -15,6 +15,9 @@ Status check_sampler(const SamplerOptions& options);
 // The stages of the chain by llama.cpp's canonical names, its default chain when none are named.
 Result<std::vector<std::string>> sampler_chain(const SamplerOptions& options);
 
+// "top_k;temperature", llama.cpp's --samplers, as names; commas part them too.
+std::vector<std::string> samplers_from_names(const std::string& names);
+
 // "edskypmxt", llama.cpp's --sampler-seq, as names.
 Result<std::vector<std::string>> samplers_from_letters(const std::string& letters);
 

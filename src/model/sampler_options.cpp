@@ -159,6 +159,19 @@ Result<std::vector<std::string>> sampler_chain(const SamplerOptions& o) {
   return chain;
 }
 
+std::vector<std::string> samplers_from_names(const std::string& names) {
+  std::vector<std::string> parts(1);
+  for (const char c : names) {
+    if (c == ';' || c == ',') {
+      parts.emplace_back();
+    } else {
+      parts.back() += c;
+    }
+  }
+  std::erase(parts, "");
+  return parts;
+}
+
 Result<std::vector<std::string>> samplers_from_letters(const std::string& letters) {
   std::vector<std::string> chain;
   for (const char letter : letters) {

@@ -1,7 +1,10 @@
 // The sampling flags: llama.cpp's spellings, refusals before any model is opened.
 #include <gtest/gtest.h>
 
+#include <nlohmann/json.hpp>
+
 #include "process.h"
+#include "tiny_gguf.h"
 
 namespace heed::test {
 namespace {
@@ -57,6 +60,44 @@ TEST(sampling, every_flag_of_the_chain_is_taken_and_a_forbidden_token_is_not_cho
             plain.out);
   with({"--dry-multiplier", "2", "--dry-sequence-breaker", "\\n", "--dry-sequence-breaker", ":"});
   with({"--mirostat", "2", "--mirostat-ent", "3", "--mirostat-lr", "0.2", "--seed", "1"});
+}
+
+TEST(sampling, what_the_file_recommends_counts_where_no_flag_says_otherwise) {
+  tiny::File tiny_file = tiny::make_file(tiny::Spec{.vocab = 300, .text_vocabulary = true});
+  tiny_file.keys.push_back(tiny::f32_key("general.sampling.temp", 0.0f));
+  tiny_file.keys.push_back(tiny::scalar_key<int32_t>("general.sampling.top_k", tiny::kI32, 9));
+  tiny_file.keys.push_back(tiny::f32_key("general.sampling.warmth", 1.0f));
+  const tiny::TemporaryFile file(tiny_file);
+  const auto run = [&](std::vector<std::string> more, const Process::Options& options = {}) {
+    std::vector<std::string> line = {"run",   "-m", file.path(), "-p", "x",
+                                     "--raw", "-n", "8",         "-o", "json"};
+    line.insert(line.end(), more.begin(), more.end());
+    const Finished f = heed(line, options);
+    EXPECT_EQ(f.code, 0) << f.err;
+    auto j = nlohmann::json::parse(f.out, nullptr, false);
+    j["err"] = f.err;
+    return j;
+  };
+  // Temperature 0 by the file: seeds do not matter.
+  const auto a = run({"--seed", "1"}), b = run({"--seed", "2"});
+  EXPECT_EQ(a["text"], b["text"]);
+  const auto recommended = nlohmann::json({{"temp", 0}, {"top_k", 9}});
+  EXPECT_EQ(a["config"]["file_sampling"], recommended);
+  const std::string words = a["err"];
+  EXPECT_NE(words.find("recommends: temp 0, top_k 9"), std::string::npos) << words;
+  EXPECT_NE(words.find("warmth"), std::string::npos) << words;
+  // By a flag or a variable it is the user's.
+  const auto hot = run({"--temp", "5", "--seed", "1"}), other = run({"--temp", "5", "--seed", "2"});
+  EXPECT_NE(hot["text"], other["text"]);
+  EXPECT_EQ(hot["config"]["file_sampling"], nlohmann::json({{"top_k", 9}}));
+  const auto variable = run({}, {.input = {}, .env = {{"HEED_TOP_K", "3"}}});
+  EXPECT_EQ(variable["config"]["file_sampling"], nlohmann::json({{"temp", 0}}));
+  // heed show has them all.
+  const auto shown = nlohmann::json::parse(heed({"show", "-m", file.path(), "-o", "json"}).out);
+  EXPECT_EQ(shown["sampling"], nlohmann::json({{"temp", 0}, {"top_k", 9}, {"warmth", nullptr}}));
+  const Finished text = heed({"show", "-m", file.path()});
+  EXPECT_NE(text.out.find("temp 0, top_k 9, warmth (not known to heed)"), std::string::npos)
+      << text.out;
 }
 
 }  // namespace
