@@ -123,15 +123,6 @@ ReferenceResult reference_attention(const Call& call, std::span<const ReferenceK
   return result;
 }
 
-// Every slot, as the dense plan asks.
-inline auto dense_reads(const Call& call) {
-  return [&call](int s, int, int h) {
-    std::vector<reference::Read> all(call.seqs[s].lists[call.heads.kv_of(h)].len);
-    for (size_t i = 0; i < all.size(); ++i) all[i].slot = static_cast<int32_t>(i);
-    return all;
-  };
-}
-
 // What a plan's ranges, gather lists and tile masks ask for.
 inline auto plan_reads(const Plan& plan, const Call& call) {
   return [&plan, &call](int s, int row, int h) {

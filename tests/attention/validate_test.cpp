@@ -3,7 +3,7 @@
 
 #include <functional>
 
-#include "dense_case.h"
+#include "attention_problem.h"
 
 namespace heed::test {
 namespace {
@@ -66,13 +66,10 @@ const Fault kFaults[] = {
 
 TEST(Validate, accepts_the_dense_plan_and_names_every_fault) {
   for (const Fault& fault : kFaults) {
-    DenseCase c({.n_q = 4, .n_kv = 2, .dk = 32, .dv = 32, .history = 100, .rows = 30},
-                Isa::kScalar);
-    Plan plan;
-    EXPECT_TRUE(plan_dense(c.call, plan).is_ok());
-    ASSERT_TRUE(validate(plan, c.call).is_ok());
-    fault.make(plan, c.call);
-    const Status status = validate(plan, c.call);
+    AttentionProblem problem({.heads = 4, .kv_heads = 2, .dk = 32, .dv = 32, .seqs = {{30, 130}}});
+    ASSERT_TRUE(validate(problem.plan(), problem.call()).is_ok());
+    fault.make(problem.plan(), problem.call());
+    const Status status = validate(problem.plan(), problem.call());
     EXPECT_FALSE(status.is_ok()) << fault.name;
     EXPECT_NE(status.message().find(fault.message), std::string::npos)
         << fault.name << ": " << status.message();
@@ -80,14 +77,14 @@ TEST(Validate, accepts_the_dense_plan_and_names_every_fault) {
 }
 
 TEST(Validate, tags_of_an_item_are_sorted) {
-  DenseCase c({.n_q = 4, .n_kv = 2, .dk = 32, .dv = 32, .history = 100, .rows = 1, .tags = 2},
-              Isa::kScalar);
+  AttentionProblem problem(
+      {.heads = 4, .kv_heads = 2, .dk = 32, .dv = 32, .seqs = {{1, 101}}, .tags = 2});
   Plan plan;
   plan.ranges = {{.begin = 0, .len = 1, .tag = 1}, {.begin = 1, .len = 1, .tag = 0}};
   plan.items = {{.head_mask = 3, .rows = 1, .range = 0, .ranges = 2}};
-  EXPECT_NE(validate(plan, c.call).message().find("sorted by tag"), std::string::npos);
+  EXPECT_NE(validate(plan, problem.call()).message().find("sorted by tag"), std::string::npos);
   std::swap(plan.ranges[0], plan.ranges[1]);
-  EXPECT_TRUE(validate(plan, c.call).is_ok());
+  EXPECT_TRUE(validate(plan, problem.call()).is_ok());
 }
 
 TEST(Workspace, reserve_refuses_bounds_that_make_no_sense) {
@@ -104,15 +101,16 @@ TEST(Workspace, reserved_from_bounds_it_runs_plans_of_any_shape_inside) {
   Workspace workspace(Isa::kScalar, 2);
   ASSERT_TRUE(workspace.reserve(33, 6, 2, 64, 64, 3000).is_ok());
   for (int rows : {33, 1, 7, 33, 2}) {
-    DenseCase c({.n_q = 6, .n_kv = 2, .dk = 32, .dv = 32, .history = 2000, .rows = rows},
-                Isa::kScalar);
-    const std::vector<float> want = c.run_dense(1);
-    Plan plan;
-    EXPECT_TRUE(plan_dense(c.call, plan).is_ok());
+    AttentionProblem problem(
+        {.heads = 6, .kv_heads = 2, .dk = 32, .dv = 32, .seqs = {{rows, 2000 + rows}}});
+    const Output want = problem.run(1);
+    float* const out = problem.call().out.data;
+    std::fill_n(out, want.out.size(), -1.0f);
     cpu::Team team(2);
-    std::fill(c.out.begin(), c.out.end(), -1.0f);
-    team.run([&](int member, int members) { run(plan, c.call, workspace, member, members); });
-    EXPECT_EQ(c.out, want);
+    team.run([&](int member, int members) {
+      run(problem.plan(), problem.call(), workspace, member, members);
+    });
+    EXPECT_EQ(std::vector<float>(out, out + want.out.size()), want.out);
   }
 }
 

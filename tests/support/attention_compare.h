@@ -57,10 +57,10 @@ inline double error_floor(const AttentionProblem& problem, const RowErrors& e) {
   return floor;
 }
 
-// Query head number `bit` of a KV head's group.
-inline int head_of(const HeadMap& map, int kv_head, int bit) {
+// Query head number `at` of a KV head's group.
+inline int head_of(const HeadMap& map, int kv_head, int at) {
   for (int h = 0; h < map.n_q; ++h) {
-    if (map.kv_of(h) == kv_head && bit-- == 0) return h;
+    if (map.kv_of(h) == kv_head && at-- == 0) return h;
   }
   return -1;
 }
@@ -94,7 +94,7 @@ inline std::vector<RowErrors> row_errors(AttentionProblem& problem, const Output
     const Item& item = problem.plan().items[i];
     for (int bit = 0; bit < 64; ++bit) {
       if (!(item.head_mask >> bit & 1)) continue;
-      const int head = head_of(call.heads, item.kv_head, bit);
+      const int head = head_of(call.heads, item.kv_head, item.first_head + bit);
       for (int r = 0; r < item.rows; ++r) {
         if ((item.row + r) % stride != 0) continue;
         for (int tag = 0; tag < call.tags; ++tag) {
