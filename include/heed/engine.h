@@ -80,7 +80,7 @@ struct ModelInfo {
   std::vector<int> window;  // per layer, 0 = all
   bool has_chat_template = false;
   std::vector<SamplingKey> sampling;  // take_recommended() puts them into options
-  Format default_k = Format::kBf16;  // pages that keep the model's logits (docs/numerics.md)
+  Format default_k = Format::kBf16;   // pages that keep the model's logits (docs/numerics.md)
   Format default_v = Format::kBf16;
   std::string linear;  // how products run: "heed", "ggml plain+repack", for reports
 };

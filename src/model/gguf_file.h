@@ -77,6 +77,9 @@ class GgufFile {
   void release(const uint8_t* data, size_t bytes) const {
     if (file_) file_->release(data, bytes);
   }
+  void looked_up(const uint8_t* data, size_t bytes) const {
+    if (file_) file_->looked_up(data, bytes);
+  }
   Status unchanged() const { return file_ ? file_->unchanged() : Status::ok(); }
 
   const std::vector<GgufKey>& keys() const { return keys_; }

@@ -21,6 +21,15 @@ int64_t modified_ns(const struct stat& info) {
 // Weights are read with vector loads and handed to ggml, which wants 64 bytes.
 constexpr size_t kAlignment = 64;
 
+// For the whole pages within.
+void advise(const uint8_t* data, size_t bytes, int advice) {
+  const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const uintptr_t first = (reinterpret_cast<uintptr_t>(data) + page - 1) / page * page;
+  const uintptr_t end = (reinterpret_cast<uintptr_t>(data) + bytes) / page * page;
+  // Advice: failure changes nothing but speed or size.
+  if (end > first) ::madvise(reinterpret_cast<void*>(first), end - first, advice);
+}
+
 Status read_all(int fd, uint8_t* out, size_t size, const std::string& path) {
   for (size_t done = 0; done < size;) {
     const ssize_t n = ::pread(fd, out + done, std::min<size_t>(size - done, size_t{1} << 30),
@@ -84,10 +93,13 @@ void MappedFile::prefetch() const {
 
 void MappedFile::release(const uint8_t* data, size_t bytes) const {
   if (!mapped_) return;  // private memory would not come back
-  const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
-  const uintptr_t first = (reinterpret_cast<uintptr_t>(data) + page - 1) / page * page;
-  const uintptr_t end = (reinterpret_cast<uintptr_t>(data) + bytes) / page * page;
-  if (end > first) ::madvise(reinterpret_cast<void*>(first), end - first, MADV_DONTNEED);
+  advise(data, bytes, MADV_DONTNEED);
+}
+
+void MappedFile::looked_up(const uint8_t* data, size_t bytes) const {
+#ifdef MADV_NOHUGEPAGE
+  if (mapped_) advise(data, bytes, MADV_NOHUGEPAGE);
+#endif
 }
 
 Status MappedFile::unchanged() const {

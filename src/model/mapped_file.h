@@ -34,6 +34,10 @@ class MappedFile {
   // The bytes were copied: their pages need not stay resident, and a later read brings them back.
   void release(const uint8_t* data, size_t bytes) const;
 
+  // Single rows of these bytes will be read: a read must not map the 2 MiB around it, which the
+  // system does where its cache holds the file in huge pages.
+  void looked_up(const uint8_t* data, size_t bytes) const;
+
   // The file still has the size and modification time it had at open. Reading a mapped page behind
   // the end of a truncated file kills the process, so callers ask before they touch the bytes (a
   // truncation within the microseconds between remains possible; kRead excludes it).

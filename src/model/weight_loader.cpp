@@ -67,7 +67,11 @@ class WeightLoader {
     } else {
       weights_->head = weights_->embeddings;
     }
-    if (weights_->head != weights_->embeddings) storage_->looked_up = embeddings;
+    if (weights_->head != weights_->embeddings) {
+      storage_->looked_up = embeddings;
+      const GgufTensor& table = *file_.find_tensor("token_embd.weight");
+      if (with_data_) file_.looked_up(file_.data(table), table.bytes);
+    }
     weights_->layers.resize(static_cast<size_t>(hyper_.layers));
     for (int i = 0; i < hyper_.layers; ++i) {
       for (const LayerTensorSpec& spec : layer_tensor_specs()) {

@@ -28,6 +28,7 @@ TEST(LongList, the_last_window_of_2_to_the_31_slots_equals_the_same_window_of_a_
     seq.lists = &list;
     call.seqs = {&seq, 1};
     const auto run_dense = [&] {
+      problem.plan().clear();
       EXPECT_TRUE(plan_dense(call, problem.plan()).is_ok());
       return problem.run(1).out;
     };

@@ -87,8 +87,11 @@ TEST(sampling, what_the_file_recommends_counts_where_no_flag_says_otherwise) {
   EXPECT_NE(words.find("recommends: temp 0, top_k 9"), std::string::npos) << words;
   EXPECT_NE(words.find("warmth"), std::string::npos) << words;
   // By a flag or a variable it is the user's.
-  const auto hot = run({"--temp", "5", "--seed", "1"}), other = run({"--temp", "5", "--seed", "2"});
-  EXPECT_NE(hot["text"], other["text"]);
+  const auto seeded = [&](const char* seed) {
+    return run({"--temp", "50", "--top-k", "0", "--top-p", "1", "--min-p", "0", "--seed", seed});
+  };
+  EXPECT_NE(seeded("1")["text"], seeded("2")["text"]);
+  const auto hot = run({"--temp", "5"});
   EXPECT_EQ(hot["config"]["file_sampling"], nlohmann::json({{"top_k", 9}}));
   const auto variable = run({}, {.input = {}, .env = {{"HEED_TOP_K", "3"}}});
   EXPECT_EQ(variable["config"]["file_sampling"], nlohmann::json({{"temp", 0}}));

@@ -39,7 +39,7 @@ struct RowErrors {
   double plain = 0, usual = 0;         // relative L2: of the worst plain one, of the first one
   double heed = 0;                     // the same of heed
   double plain_lse = 0, heed_lse = 0;  // absolute
-  double largest_score = 0, dot_size = 0;
+  double largest_score = 0, dot_size = 0, cancellation = 1;
   bool empty = false;          // the row sees no key (at most its sink)
   bool empty_differs = false;  // one side says -inf or zero, the other does not
   int item = 0, row = 0, head = 0, tag = 0;
@@ -48,8 +48,9 @@ struct RowErrors {
 // Error that a row may have although the plain implementation, by luck or design, does not.
 inline double error_floor(const AttentionProblem& problem, const RowErrors& e) {
   const AttentionCase& c = problem.problem();
-  // Weights 2^x: the documented polynomial errors (src/kernels/approx.h), numerator and sum.
-  double floor = 2 * (c.v == Format::kBf16 ? 3.0e-6 : 1.6e-7);
+  // Weights 2^x: the documented polynomial errors (src/kernels/approx.h), once in their sum, once
+  // in the sum of values, which may cancel.
+  double floor = (1 + e.cancellation) * (c.v == Format::kBf16 ? 3.0e-6 : 1.6e-7);
   // A score is off by up to about 2^-23 of the sizes in its sum (hundreds of roundings of partial
   // sums), its weight by as much. With few keys the plain row may happen to hit it exactly.
   floor += 0x1p-23 * std::max({4.0, e.dot_size, 1.4427 * e.largest_score});
@@ -109,6 +110,7 @@ inline std::vector<RowErrors> row_errors(AttentionProblem& problem, const Output
           e.tag = tag;
           e.largest_score = want.largest_score;
           e.dot_size = want.dot_size;
+          e.cancellation = want.cancellation;
           e.heed = detail::relative_l2(want.out.data(), got, call.dv);
           const float lse = output.lse[at];
           e.empty = std::ranges::all_of(want.out, [](double x) { return x == 0; });

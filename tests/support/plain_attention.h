@@ -3,6 +3,7 @@
 // implementation in the same input type whose error sets the tolerance of the kernels.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <vector>
@@ -32,6 +33,9 @@ struct PlainRow {
   Real lse = -std::numeric_limits<Real>::infinity();
   Real largest_score = 0;  // in magnitude
   double dot_size = 0;     // scale |q| |longest k|: what the rounding errors of a score grow with
+  // How far errors of at most 1 in each weight move out, in lengths of out: surely no further than
+  // sum w|v|, and hardly beyond twice the root of sum (w|v|)^2 where their signs are chance.
+  double cancellation = 1;
 };
 
 template <class Real>
@@ -142,6 +146,13 @@ class PlainAttention {
     return s;
   }
 
+  template <class T>
+  static double length(const T* v, int n) {
+    double square = 0;
+    for (int i = 0; i < n; ++i) square += double{v[i]} * double{v[i]};
+    return std::sqrt(square);
+  }
+
   Real rounded(Real weight) const {
     const Real scale = Real(rounding_.weight_scale);
     return Real(round_bf16(static_cast<float>(weight * scale))) / scale;
@@ -159,13 +170,19 @@ class PlainAttention {
     }
     if (max == -std::numeric_limits<Real>::infinity()) return result;
     Real sum = sink ? std::exp(Real(call_.sinks[head]) - max) : Real(0);
+    double sizes = 0, squares = 0;  // of w|v|
     for (size_t i = 0; i < scores.size(); ++i) {
       const Real p = std::exp(scores[i] - max);
       sum += p;
       const Real w = rounding_.weights_bf16 ? rounded(p) : p;
       const float* v = kv_[item.seq].v[item.kv_head].data() + int64_t{slots[i]} * call_.dv;
       for (int d = 0; d < call_.dv; ++d) result.out[d] += w * Real(v[d]);
+      const double size = double{p} * length(v, call_.dv);
+      sizes += size;
+      squares += size * size;
     }
+    const double out = length(result.out.data(), call_.dv);
+    if (out > 0) result.cancellation = std::min(sizes, 2 * std::sqrt(squares)) / out;
     for (Real& x : result.out) x /= sum;
     result.lse = max + std::log(sum);
     return result;
