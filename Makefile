@@ -38,6 +38,8 @@ test-full: bootstrap
 
 bench: build
 	@scripts/bootstrap --jobs $(JOBS) --llama-bench
+	@scripts/bootstrap --jobs $(JOBS) --isa avx2
+	@scripts/build avx2 heed
 	@scripts/bench
 
 asan tsan: bootstrap

@@ -2,6 +2,8 @@
 # version, the flags, this processor and the compiler of the environment; the script knows, so it is
 # asked. Without the prefix heed_core and its tests still configure: they need nothing of it.
 set(HEED_DEPS "" CACHE PATH "Prefix with ggml and llama.cpp; empty: ask scripts/bootstrap")
+set(HEED_DEPS_ISA "native" CACHE STRING "Instructions that ggml may use: native or avx2")
+set_property(CACHE HEED_DEPS_ISA PROPERTY STRINGS native avx2)
 set(HEED_HAVE_LLM OFF)
 find_package(Python3 COMPONENTS Interpreter QUIET)
 
@@ -10,6 +12,7 @@ if(NOT deps AND Python3_Interpreter_FOUND)
   execute_process(
     COMMAND "${CMAKE_COMMAND}" -E env ${heed_env_compilers}
       "${Python3_EXECUTABLE}" "${PROJECT_SOURCE_DIR}/scripts/bootstrap" --print-deps
+      --isa "${HEED_DEPS_ISA}"
     OUTPUT_VARIABLE deps OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
 endif()
 
@@ -20,7 +23,7 @@ find_package(CURL QUIET)
 find_package(ZLIB QUIET)
 set(missing "")
 if(NOT EXISTS "${deps}/complete")
-  list(APPEND missing "ggml and llama.cpp (run scripts/bootstrap)")
+  list(APPEND missing "ggml and llama.cpp (run scripts/bootstrap --isa ${HEED_DEPS_ISA})")
 endif()
 foreach(package IN ITEMS CLI11 nlohmann_json fmt CURL ZLIB)
   if(NOT ${package}_FOUND)

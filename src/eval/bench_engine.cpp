@@ -1,20 +1,22 @@
 #include "eval/bench_engine.h"
 
 #include "base/text.h"
+#include "eval/peer_isa.h"
 
 namespace heed::eval {
 namespace {
 
 class HeedBenchEngine : public BenchEngine {
  public:
-  HeedBenchEngine(std::unique_ptr<Engine> engine, SeqId seq, const CancelToken* cancel)
-      : engine_(std::move(engine)), seq_(seq), cancel_(cancel) {}
+  HeedBenchEngine(std::unique_ptr<Engine> engine, SeqId seq, Isa isa, const CancelToken* cancel)
+      : engine_(std::move(engine)), seq_(seq), isa_(isa), cancel_(cancel) {}
 
   const char* name() const override { return "heed"; }
 
   std::string config() const override {
     return cat("linear ", engine_->model().info().linear, ", ", format_name(*engine_->options().k),
-               "/", format_name(*engine_->options().v), " KV, chunk ", engine_->options().chunk);
+               "/", format_name(*engine_->options().v), " KV, chunk ", engine_->options().chunk,
+               ", ", isa_name(isa_));
   }
 
   Status clear() override {
@@ -49,6 +51,7 @@ class HeedBenchEngine : public BenchEngine {
  private:
   std::unique_ptr<Engine> engine_;
   SeqId seq_;
+  Isa isa_;
   const CancelToken* cancel_;
   double attention_before_ = 0;
 };
@@ -58,7 +61,9 @@ class LlamaBenchEngine : public BenchEngine {
   explicit LlamaBenchEngine(std::unique_ptr<LlamaBaseline> llama) : llama_(std::move(llama)) {}
 
   const char* name() const override { return "llama.cpp"; }
-  std::string config() const override { return describe(llama_->options()); }
+  std::string config() const override {
+    return cat(describe(llama_->options()), ", ", isa_name(peer_isa()));
+  }
 
   Status clear() override {
     llama_->clear();
@@ -81,10 +86,11 @@ class LlamaBenchEngine : public BenchEngine {
 Result<std::unique_ptr<BenchEngine>> make_heed_bench_engine(std::shared_ptr<Model> model,
                                                             const EngineOptions& options,
                                                             const CancelToken* cancel) {
+  HEED_ASSIGN(const Isa isa, choose_isa());
   HEED_ASSIGN(auto engine, Engine::create(std::move(model), options));
   HEED_ASSIGN(const SeqId seq, engine->create_sequence());
   return std::unique_ptr<BenchEngine>(
-      std::make_unique<HeedBenchEngine>(std::move(engine), seq, cancel));
+      std::make_unique<HeedBenchEngine>(std::move(engine), seq, isa, cancel));
 }
 
 Result<std::unique_ptr<BenchEngine>> make_llama_bench_engine(std::shared_ptr<LlamaModel> model,

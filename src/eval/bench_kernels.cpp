@@ -7,6 +7,7 @@
 #include "eval/kernel_reference.h"
 #include "eval/machine.h"
 #include "eval/memory_check.h"
+#include "eval/peer_isa.h"
 #include "eval/statistics.h"
 #include "model/threads.h"
 
@@ -215,6 +216,7 @@ std::vector<KernelShape> list_shapes(const KernelBenchOptions& options) {
 
 Result<KernelReport> bench_kernels(const KernelBenchOptions& options) {
   HEED_TRY(check_options(options));
+  if (options.ggml) HEED_TRY(check_peer_isa());
   HEED_ASSIGN(const int threads, resolve_threads(options.threads));
   HEED_TRY(check_largest(options));
   KernelReport report;

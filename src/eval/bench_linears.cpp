@@ -9,6 +9,7 @@
 #include "eval/linear_reference.h"
 #include "eval/machine.h"
 #include "eval/memory_check.h"
+#include "eval/peer_isa.h"
 #include "eval/statistics.h"
 #include "linear/unit.h"
 #include "model/threads.h"
@@ -317,6 +318,7 @@ std::vector<LinearShape> list_shapes(const LinearBenchOptions& options) {
 
 Result<LinearReport> bench_linears(const LinearBenchOptions& options) {
   HEED_TRY(check_options(options));
+  HEED_TRY(check_peer_isa());
   HEED_ASSIGN(const int threads, resolve_threads(options.threads));
   HEED_ASSIGN(const Isa isa, choose_isa());
   const std::vector<WeightCases> groups = group_cases(list_shapes(options));

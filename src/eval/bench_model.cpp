@@ -10,6 +10,7 @@
 #include "eval/baseline_choice.h"
 #include "eval/bench_memory.h"
 #include "eval/machine.h"
+#include "eval/peer_isa.h"
 #include "eval/reference_kl.h"
 #include "eval/statistics.h"
 
@@ -191,6 +192,7 @@ void BenchRun::add_rows(const BenchTest& test, const std::vector<EngineRounds>& 
 }
 
 Result<BenchReport> BenchRun::run() {
+  if (options_.compare_llama) HEED_TRY(check_peer_isa());
   HEED_ASSIGN(info_, Model::inspect(options_.model));
   HEED_ASSIGN(const auto tests, list_tests(options_, info_.trained_context));
   const int64_t end = last_position(tests);

@@ -65,7 +65,8 @@ Json to_json(const Machine& machine) {
       {"threads", machine.threads},
       {"peak_gflops",
        {{"fp32", machine.fp32_gflops}, {"bf16", machine.bf16_gflops}, {"int8", machine.int8_gops}}},
-      {"stream_gbps", machine.stream_gbps}};
+      {"stream_gbps", machine.stream_gbps},
+      {"ggml", machine.ggml}};
 }
 
 Json to_json(const BenchRow& row) {

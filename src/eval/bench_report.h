@@ -14,7 +14,8 @@ namespace heed::eval {
 struct Machine {
   std::string cpu;     // "AMD EPYC ..."
   std::string family;  // "25.17": family and model as the processor reports them
-  std::string isa;
+  std::string isa;     // of heed's kernels
+  std::string ggml;    // the instructions that ggml and llama.cpp were built for, in the same names
   int threads = 0;
   double fp32_gflops = 0, bf16_gflops = 0, int8_gops = 0;  // 0: no such instruction
   double stream_gbps = 0;                                  // reading

@@ -8,6 +8,7 @@
 #include "base/guard.h"
 #include "base/text.h"
 #include "cpu/team.h"
+#include "eval/peer_isa.h"
 #include "heed/cpu.h"
 #include "kernels/kernels.h"
 
@@ -69,6 +70,7 @@ Result<Machine> describe_machine(int threads) {
   machine.family = cpuinfo("cpu family") + "." + cpuinfo("model");
   if (machine.family == ".") machine.family = "unknown";
   machine.isa = isa_name(isa);
+  machine.ggml = isa_name(peer_isa());
   machine.threads = threads;
   return machine;
 }

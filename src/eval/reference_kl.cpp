@@ -11,6 +11,7 @@
 #include "eval/llama_memory.h"
 #include "eval/memory_check.h"
 #include "eval/paired_pass.h"
+#include "eval/peer_isa.h"
 #include "eval/result_store.h"
 #include "heed/cpu.h"
 #include "model/file_hash.h"
@@ -50,7 +51,8 @@ Result<Keys> make_keys(const ReferenceKlJob& job, int threads) {
     keys.heed = cat(common, " heed ", linear_name(job.linear), " ", name(job.heed->k), " ",
                     name(job.heed->v), " chunk ", job.heed->chunk);
   }
-  if (job.llama) keys.llama = cat(common, " llama.cpp ", describe(*job.llama));
+  if (job.llama)
+    keys.llama = cat(common, " llama.cpp ", describe(*job.llama), " ", isa_name(peer_isa()));
   return keys;
 }
 

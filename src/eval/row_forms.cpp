@@ -44,9 +44,10 @@ std::string csv_form(const std::vector<Json>& rows) {
 
 std::string roofs_text(const Machine& m) {
   return fmt::format(
-      "{} (family {}), {}, {} threads; measured here: {:.0f} GFLOP/s fp32, {:.0f} bf16, "
+      "{} (family {}), {} (ggml: {}), {} threads; measured here: {:.0f} GFLOP/s fp32, {:.0f} bf16, "
       "{:.0f} GOP/s int8, {:.0f} GB/s\n\n",
-      m.cpu, m.family, m.isa, m.threads, m.fp32_gflops, m.bf16_gflops, m.int8_gops, m.stream_gbps);
+      m.cpu, m.family, m.isa, m.ggml, m.threads, m.fp32_gflops, m.bf16_gflops, m.int8_gops,
+      m.stream_gbps);
 }
 
 }  // namespace heed::eval

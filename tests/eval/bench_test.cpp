@@ -71,7 +71,7 @@ TEST(BenchModel, rows_have_exactly_the_documented_keys) {
   const auto json = nlohmann::ordered_json::parse(format_report(*report, BenchForm::kJson));
   EXPECT_EQ(keys_of(json), (Keys{"machine", "rows"}));
   EXPECT_EQ(keys_of(json["machine"]),
-            (Keys{"cpu", "family", "isa", "threads", "peak_gflops", "stream_gbps"}));
+            (Keys{"cpu", "family", "isa", "threads", "peak_gflops", "stream_gbps", "ggml"}));
   EXPECT_EQ(keys_of(json["machine"]["peak_gflops"]), (Keys{"fp32", "bf16", "int8"}));
   EXPECT_GT(json["machine"]["peak_gflops"]["fp32"].get<double>(), 0);
   EXPECT_GT(json["machine"]["stream_gbps"].get<double>(), 0);

@@ -62,7 +62,7 @@ class Packages(unittest.TestCase):
             self.addCleanup(patch.stop)
         self.built = False
 
-    def build_deps(self, jobs):
+    def build_deps(self, isa, jobs):
         self.built = True
         return "prefix"
 

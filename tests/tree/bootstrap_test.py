@@ -158,6 +158,13 @@ class Bootstrap(unittest.TestCase):
 
 
 class Keys(unittest.TestCase):
+    def test_each_instruction_set_has_a_prefix_of_its_own(self):
+        script = load_bootstrap()
+        self.assertEqual(len({script.deps_key(isa) for isa in script.ISA_FLAGS}), 2)
+        self.assertIn("-DGGML_NATIVE=OFF", script.deps_flags("avx2"))
+        self.assertIn("-DGGML_AVX512=OFF", script.deps_flags("avx2"))
+        self.assertNotIn("-DGGML_NATIVE=OFF", script.deps_flags("native"))
+
     def test_every_file_of_the_recipe_is_in_the_key_and_llama_bench_stays_itself(self):
         script = load_bootstrap()
         with tempfile.TemporaryDirectory() as folder:
@@ -166,11 +173,11 @@ class Keys(unittest.TestCase):
             shutil.copytree(SCRIPT.parents[1] / "cmake" / "deps", recipe)
             names = sorted(path.name for path in recipe.iterdir())
             self.assertEqual(names, ["CMakeLists.txt", "waits_yield.cmake"])
-            keys, bench = {script.deps_key()}, script.llama_bench_path()
+            keys, bench = {script.deps_key("native")}, script.llama_bench_path()
             for name in names:
                 with open(recipe / name, "a") as out:
                     out.write("# changed\n")
-                keys.add(script.deps_key())
+                keys.add(script.deps_key("native"))
                 self.assertEqual(script.llama_bench_path(), bench)
             self.assertEqual(len(keys), 1 + len(names))
 
