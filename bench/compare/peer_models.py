@@ -23,6 +23,7 @@ class Model:
     extra: dict = dataclasses.field(default_factory=dict)  # further tests of single peers
     layers: int = 0      # of the whole model that a random file stands for; 0: not random
     deeper: str = ""     # the same shape with two more layers: how a layer is told from the rest
+    like: str = ""       # the model whose configurations serve here too
     about: dict = dataclasses.field(default_factory=dict)  # what `heed show` says of the file
 
     def tests_of(self, peer):
@@ -64,7 +65,7 @@ class Models:
                          extra={"ik_llama.cpp": mark, "ik_llama.cpp-rtr": mark})
         if name == "smollm2-q4_0":
             return Model(name, self.copy("smollm2:135m", "SmolLM2-135M-Instruct.Q4_0.gguf"),
-                         peers=("openvino",), extra={"openvino": mark})
+                         extra={"openvino": mark})
         if name == "qwen":
             return Model(name, self.published("qwen2.5-coder:0.5b"))
         if name == "qwen-q4_0":
@@ -76,7 +77,7 @@ class Models:
         shape, _, layers = name.partition("-")
         file = self.random(shape, int(layers or 2))
         if layers:  # told apart by generation; a prompt's head is one row
-            return Model(name, file, tests=DEEP)
+            return Model(name, file, tests=DEEP, like=shape)
         return Model(name, file, layers={"1b": 16, "8b": 32}[shape], deeper=f"{name}-4")
 
     def published(self, name):

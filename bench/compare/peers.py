@@ -97,9 +97,10 @@ class Run:
     def configuration(self, model, engine):
         if engine.name == "heed":
             return engine.default()
-        kept = self.rows.find("choice", model=model.name, engine=engine.name)
-        if kept:
-            return kept["config"]
+        for name in (model.name, model.like):
+            kept = self.rows.find("choice", model=name, engine=engine.name)
+            if kept:
+                return kept["config"]
         if self.options.no_choice:
             config = engine.default()
         else:

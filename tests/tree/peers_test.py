@@ -234,6 +234,15 @@ class Turns(unittest.TestCase):
         self.run_once(again, rounds=3)
         self.assertEqual([engine.asked for engine in again], [[["pp512"], ["pp2048"]]] * 2)
 
+    def test_a_deeper_copy_runs_with_the_configurations_of_the_model_it_is_like(self):
+        rows = self.run_once([Fake("heed"), Fake("openvino")], rounds=1)
+        rows.add("choice", model="smollm2", engine="openvino", config={"pp": "chosen"})
+        run = peers.Run(types.SimpleNamespace(no_choice=True, minutes=0), rows, [], [])
+        deeper = Model("deeper", self.folder, about=ABOUT, like="smollm2")
+        self.assertEqual(run.configuration(deeper, Fake("openvino")), {"pp": "chosen"})
+        alone = Model("another", self.folder, about=ABOUT)
+        self.assertEqual(run.configuration(alone, Fake("openvino")), {"pp": "", "tg": ""})
+
     def test_a_group_that_was_cut_is_measured_whole_again(self):
         rows = self.run_once([Fake("heed"), Fake("openvino")], rounds=1, tests=("pp512",))
         kept = [row for row in rows.rows if row["kind"] != "rate" or row["engine"] == "heed"]

@@ -1,0 +1,111 @@
+// bench_load MODEL.gguf heed|llama.cpp THREADS: the time until a file can answer and the memory it
+// then holds, as one JSON object: {"load_s": weights in memory, "ready_s": and the logits behind a
+// prompt of 32 tokens, "resident_bytes": afterwards, "peak_bytes": at any time}. llama.cpp leaves
+// weights that it does not rearrange in the mapped file, which its first step reads: a load alone
+// says too little. A process for each call, so that one engine's pages are not the other's;
+// bench/compare/load.py takes turns.
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/clock.h"
+#include "eval/llama_baseline.h"
+#include "heed/engine.h"
+
+namespace {
+
+using heed::Clock;
+using heed::Result;
+using heed::Status;
+
+constexpr int kPrompt = 32;
+constexpr int64_t kContext = 512;  // of both: held pages are no part of the question
+
+struct Times {
+  double load_s = 0, ready_s = 0;
+};
+
+// Any ids do: speed does not depend on them. Every vocabulary has more than these.
+std::vector<heed::Token> prompt() {
+  std::vector<heed::Token> tokens(kPrompt);
+  for (int i = 0; i < kPrompt; ++i) tokens[static_cast<size_t>(i)] = 3 + i;
+  return tokens;
+}
+
+uint64_t resident_bytes() {
+  uint64_t size = 0, pages = 0;
+  std::ifstream("/proc/self/statm") >> size >> pages;
+  return pages * static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
+}
+
+uint64_t peak_bytes() {
+  struct rusage usage {};
+  ::getrusage(RUSAGE_SELF, &usage);
+  return static_cast<uint64_t>(usage.ru_maxrss) * 1024;  // Linux counts KiB
+}
+
+void print(const Times& times) {
+  std::printf(
+      "{\"load_s\": %.6f, \"ready_s\": %.6f, \"resident_bytes\": %llu, "
+      "\"peak_bytes\": %llu}\n",
+      times.load_s, times.ready_s, static_cast<unsigned long long>(resident_bytes()),
+      static_cast<unsigned long long>(peak_bytes()));
+}
+
+Status load_heed(const std::string& path, int threads) {
+  const auto start = Clock::now();
+  Times times;
+  heed::ModelOptions model_options;
+  model_options.threads = threads;
+  HEED_ASSIGN(auto model, heed::Model::load(path, model_options));
+  times.load_s = heed::seconds_since(start);
+  heed::EngineOptions engine_options;
+  engine_options.context = kContext;
+  HEED_ASSIGN(const auto engine, heed::Engine::create(std::move(model), engine_options));
+  HEED_ASSIGN(const heed::SeqId sequence, engine->create_sequence());
+  HEED_TRY(engine->prefill(sequence, prompt()));
+  HEED_TRY(engine->logits(sequence).status());
+  times.ready_s = heed::seconds_since(start);
+  print(times);
+  return Status::ok();
+}
+
+Status load_llama(const std::string& path, int threads) {
+  const auto start = Clock::now();
+  Times times;
+  HEED_ASSIGN(auto model, heed::eval::LlamaModel::load(path, {}));
+  times.load_s = heed::seconds_since(start);
+  heed::eval::LlamaOptions options;
+  options.threads = threads;
+  options.context = kContext;
+  HEED_ASSIGN(const auto llama, heed::eval::LlamaBaseline::create(std::move(model), options));
+  HEED_TRY(llama->prefill(prompt()));
+  HEED_TRY(llama->logits().status());
+  times.ready_s = heed::seconds_since(start);
+  print(times);
+  return Status::ok();
+}
+
+}  // namespace
+
+int main(int count, char** words) {
+  const std::string_view engine = count == 4 ? words[2] : "";
+  const int threads = count == 4 ? std::atoi(words[3]) : 0;
+  if ((engine != "heed" && engine != "llama.cpp") || threads < 1) {
+    std::fprintf(stderr, "usage: bench_load MODEL.gguf heed|llama.cpp THREADS\n");
+    return 2;
+  }
+  const Status status =
+      engine == "heed" ? load_heed(words[1], threads) : load_llama(words[1], threads);
+  if (status.is_ok()) return 0;
+  std::fprintf(stderr, "%s\n", status.message().c_str());
+  return 1;
+}
