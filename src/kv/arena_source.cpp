@@ -27,8 +27,8 @@ class SystemArenas final : public ArenaSource {
     if (before > 0) munmap(raw, before);
     const size_t behind = padded - before - size;
     if (behind > 0) munmap(memory + size, behind);
-    // A decode step walks every page of every list once: with pages of 4 KiB each 16 KiB of keys and
-    // values would cost four walks of the page tables.
+    // A decode step walks every page of every list once: with pages of 4 KiB each 16 KiB of keys
+    // and values would cost four walks of the page tables.
     advise_huge_pages(memory, size);
     return memory;
   }
