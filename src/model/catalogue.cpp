@@ -259,8 +259,7 @@ Result<ModelEntry> find_model(const std::vector<ModelEntry>& catalogue, std::str
   }
   const std::string nearest = nearest_name(name, spellings);
   const std::string hint = nearest.empty() ? "" : cat("; the nearest is \"", nearest, "\"");
-  return error(Code::kNotFound, "no model is called \"", name, "\"", hint, "; known are ", known,
-               "; a path to a .gguf file works too");
+  return error(Code::kNotFound, "no model is called \"", name, "\"", hint, "; known are ", known);
 }
 
 }  // namespace heed

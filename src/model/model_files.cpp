@@ -58,16 +58,19 @@ Result<std::string> resolve_model(std::string_view name_or_path) {
   if (text.find('/') != text.npos || ends_with_gguf(text)) return resolve_path(text);
 
   HEED_ASSIGN(const auto catalogue, load_catalogue());
-  HEED_ASSIGN(const ModelEntry entry, find_model(catalogue, text));
-  HEED_ASSIGN(const fs::path models, models_folder());
-  const fs::path path = models / entry.file;
-  if (!fs::exists(path, ignored)) {
-    return error(Code::kNotFound, "model ", entry.name, " (", entry.bytes / 1000000,
-                 " MB) is not on this machine; run: heed pull ", entry.name);
+  const Result<ModelEntry> entry = find_model(catalogue, text);
+  if (!entry.is_ok()) {
+    return error(entry.code(), entry.message(), "; a path to a .gguf file works too");
   }
-  if (const uint64_t size = size_or_zero(path); size != entry.bytes) {
+  HEED_ASSIGN(const fs::path models, models_folder());
+  const fs::path path = models / entry->file;
+  if (!fs::exists(path, ignored)) {
+    return error(Code::kNotFound, "model ", entry->name, " (", entry->bytes / 1000000,
+                 " MB) is not on this machine; run: heed pull ", entry->name);
+  }
+  if (const uint64_t size = size_or_zero(path); size != entry->bytes) {
     return error(Code::kCorrupt, path.string(), ": has ", size, " bytes, the catalogue says ",
-                 entry.bytes, "; run: heed rm ", entry.name, " && heed pull ", entry.name);
+                 entry->bytes, "; run: heed rm ", entry->name, " && heed pull ", entry->name);
   }
   return path.string();
 }

@@ -53,6 +53,17 @@ TEST(ModelFiles, a_path_that_does_not_exist_is_not_looked_up_as_a_name) {
   EXPECT_EQ(resolve_model("").code(), Code::kInvalidArgument);
 }
 
+TEST(ModelFiles, only_who_takes_paths_says_that_a_path_works_too) {
+  const ModelHome home;
+  const auto says_so = [](const std::string& message) {
+    return message.find("a path to a .gguf file works too") != std::string::npos;
+  };
+  EXPECT_TRUE(says_so(resolve_model("nobody").message()));
+  EXPECT_TRUE(says_so(ensure_model("nobody").message()));
+  EXPECT_FALSE(says_so(pull_model("nobody").message())) << pull_model("nobody").message();
+  EXPECT_FALSE(says_so(remove_model("nobody").message())) << remove_model("nobody").message();
+}
+
 TEST(ModelFiles, a_known_model_that_is_absent_is_answered_with_the_command) {
   const ModelHome home;
   const auto answer = resolve_model("smollm2");
