@@ -60,7 +60,7 @@ Result<std::string> canonical(const std::string& name) {
   std::string all;
   for (const std::string_view known : names) all += cat(all.empty() ? "" : ", ", known);
   return error(Code::kInvalidArgument, "unknown sampler '", name.substr(0, 64), "'",
-               near.empty() ? "" : "; did you mean '" + near + "'?", " Known are ", all);
+               near.empty() ? "." : "; did you mean '" + near + "'?", " Known are ", all);
 }
 
 Status check_number(const char* name, double value, double low, double high) {

@@ -15,6 +15,7 @@ TEST(sampling, refusals_name_the_flag_before_a_model_is_opened) {
     const char* needle;
   } kBad[] = {
       {{"--samplers", "top_k;top_q"}, "top_q"},
+      {{"--samplers", "quite_unlike"}, "'quite_unlike'. Known are"},
       {{"--sampler-seq", "k?"}, "'?'"},
       {{"--sampler-seq", "kp", "--samplers", "top_k"}, "--sampler-seq"},
       {{"--mirostat", "3"}, "mirostat"},
