@@ -29,7 +29,8 @@ PlannedRun planned(const RunOptions& options, int64_t prompt) {
 
 struct Needs {
   MemoryPlan plan;
-  std::vector<eval::MemoryNeed> heed, peer;  // one engine after the other; peer only with --compare
+  // One engine after the other; the peer only with --compare and where heed fits.
+  std::vector<eval::MemoryNeed> heed, peer;
 
   bool fit() const { return eval::fits_in_memory(heed) && eval::fits_in_memory(peer); }
 };
@@ -67,8 +68,8 @@ Result<int64_t> longest_prompt(const std::string& path, const RunOptions& option
   return fits;
 }
 
-std::string way_out(int64_t longest, const RunOptions& options) {
-  const std::string without = options.compare.empty() ? "" : ", leave --compare out";
+std::string way_out(int64_t longest, const RunOptions& options, bool peer_is_short) {
+  const std::string without = peer_is_short ? ", leave --compare out" : "";
   if (longest > 0) {
     const std::string answer =
         options.predict > 0 ? cat(" beside an answer of ", options.predict, " (-n)") : "";
@@ -104,7 +105,7 @@ Result<MemoryPlan> plan_run(const std::string& path, const std::string& user,
   std::string help;
   if (!needs.fit()) {
     HEED_ASSIGN(const int64_t longest, longest_prompt(path, options));
-    help = way_out(longest, options);
+    help = way_out(longest, options, !needs.peer.empty());
   }
   const auto say = [&options](const std::string& line) {
     if (!options.quiet) note(line);

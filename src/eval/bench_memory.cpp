@@ -51,6 +51,7 @@ Status check_choice(const BenchOptions& options, const MemoryPlan& heed) {
                       "name one (--baseline flash=on) or leave --compare out");
 }
 
+// The peer is only in it where heed alone fits.
 Result<std::vector<MemoryNeed>> needs_of(const BenchOptions& options, int64_t end) {
   HEED_ASSIGN(const MemoryPlan heed, heed_plan(options, end));
   std::vector<MemoryNeed> needs{{"heed", heed.peak}};
@@ -73,14 +74,15 @@ int64_t last_position(std::span<const BenchTest> tests) {
 Status check_bench_memory(const BenchOptions& options, std::span<const BenchTest> tests) {
   const int64_t end = last_position(tests);
   HEED_ASSIGN(const auto needs, needs_of(options, end));
-  std::string way_out = options.compare_llama ? "leave --compare out or take a smaller model"
-                                              : "take a smaller model or free memory";
+  const bool alone_fits = needs.size() > 1;
+  std::string way_out = alone_fits ? "leave --compare out or take a smaller model"
+                                   : "take a smaller model or free memory";
   if (!fits_in_memory(needs)) {
     for (int64_t shorter = end / 2; shorter >= 1; shorter /= 2) {
       HEED_ASSIGN(const auto fewer, needs_of(options, shorter));
       if (!fits_in_memory(fewer)) continue;
       way_out = cat("tests that reach ", shorter, " tokens fit: shorten -p and -d",
-                    options.compare_llama ? " or leave --compare out" : "");
+                    alone_fits ? " or leave --compare out" : "");
       break;
     }
   }

@@ -138,6 +138,10 @@ TEST(run_memory, a_short_prompt_with_a_comparison_takes_the_peer_beside_heeds_mo
     for (const char* words : {"heed's model", "llama.cpp's model", "leave --compare out"}) {
       EXPECT_NE(refused.message().find(words), std::string::npos) << refused.message();
     }
+    const ScopedAvailableMemory less(alone - 1);  // heed's own lack has another way out
+    const auto hopeless = plan_run(file.path(), text, options);
+    ASSERT_EQ(hopeless.code(), Code::kResourceExhausted);
+    EXPECT_EQ(hopeless.message().find("--compare"), std::string::npos) << hopeless.message();
   }
 }
 

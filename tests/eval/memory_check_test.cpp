@@ -121,9 +121,14 @@ TEST(MemoryCheck, a_short_test_with_compare_takes_what_the_peer_takes_more) {
     const uint64_t heed = least(alone), sum = least(both);
     EXPECT_EQ(sum - heed, peer->total()) << tokens;
     const ScopedAvailableMemory little(sum - 1);
-    expect_refused(check_bench_memory(both, {&test, 1}),
-                   {"heed ", "llama.cpp ", bytes_text(heed).c_str(),
-                    bytes_text(peer->total()).c_str(), bytes_text(sum).c_str()});
+    expect_refused(
+        check_bench_memory(both, {&test, 1}),
+        {"heed ", "llama.cpp ", bytes_text(heed).c_str(), bytes_text(peer->total()).c_str(),
+         bytes_text(sum).c_str(), "leave --compare out"});
+    const ScopedAvailableMemory less(heed - 1);  // what heed alone lacks, the peer's absence
+    const std::string refusal = check_bench_memory(both, {&test, 1}).message();
+    EXPECT_NE(refusal.find("would take"), std::string::npos) << refusal;
+    EXPECT_EQ(refusal.find("--compare"), std::string::npos) << refusal;
   }
 }
 
