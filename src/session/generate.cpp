@@ -107,7 +107,7 @@ const char* stop_reason_name(StopReason reason) {
 Status check_prompt_fits(int64_t prompt, int64_t held, int64_t context, int64_t trained_context) {
   if (held + prompt < context) return Status::ok();
   const std::string before = held > 0 ? cat(" behind ", held, " tokens already held") : "";
-  if (context < trained_context) {
+  if (held + prompt < trained_context) {  // so -c is what is too small
     return error(Code::kOutOfRange, "the prompt has ", prompt, " tokens", before,
                  ", the context is ", context, " tokens and the answer needs at least one; use -c ",
                  trained_context, " (the model's trained context) or shorten the prompt");

@@ -126,6 +126,11 @@ TEST(run, a_prompt_longer_than_the_context_is_refused_with_both_numbers) {
   EXPECT_NE(f.err.find("has " + std::to_string(tokens) + " tokens"), std::string::npos) << f.err;
   EXPECT_NE(f.err.find("context is 64 tokens"), std::string::npos) << f.err;
   EXPECT_NE(f.err.find("-c 8192"), std::string::npos) << f.err;
+  for (int i = 0; i < 9000; ++i) text += "word ";  // no -c is large enough
+  const Finished longer = heed({"run", small_model(), text, "-c", "64"});
+  EXPECT_EQ(longer.code, 1);
+  EXPECT_NE(longer.err.find("trained for a context of 8192"), std::string::npos) << longer.err;
+  EXPECT_EQ(longer.err.find("-c 8192"), std::string::npos) << longer.err;
   const Finished beyond = heed({"run", small_model(), "hello", "-c", "9000"});
   EXPECT_EQ(beyond.code, 1);
   EXPECT_NE(beyond.err.find("trained for 8192"), std::string::npos) << beyond.err;
