@@ -176,10 +176,10 @@ const Variant kVariants[] = {
 class Oracle : public testing::TestWithParam<Variant> {};
 
 // What may separate the two engines. With F32 weights and SwiGLU everything is fp32: sums in
-// another order, 0.5e-6 to 1.9e-6 measured on these models. ggml rounds to half precision inside
-// two operations that both engines share, products with F16 weights and GELU (a table over f16): a
+// another order, 0.5e-6 to 1.9e-6 measured on these models. llama.cpp rounds to half precision
+// inside two operations, products with F16 weights and GELU (a table over f16), heed does not: a
 // last bit in front of them becomes a step of f16 behind them, so there llama.cpp's distance to
-// itself is the measure (heed lies at a third to a tenth of it).
+// itself is the measure.
 double tolerance(const tiny::Spec& spec, double yardstick, double fp32) {
   const bool halves = spec.weight_type == tiny::kTensorF16 || spec.arch == "gemma3";
   return halves ? yardstick : 2 * fp32;
