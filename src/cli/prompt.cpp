@@ -127,8 +127,7 @@ Result<PromptTokens> tokenize_prompt(const Model& model, const std::string& user
     HEED_ASSIGN(text, model.apply_template(conversation(user, system), true));
   } else if (!system.empty()) {
     return Status(Code::kInvalidArgument,
-                  raw ? "--system has no place with --raw"
-                      : "--system has no place: the model has no chat template (a base model)");
+                  "--system has no place: the model has no chat template (a base model)");
   } else if (!raw && !quiet) {
     note("the model has no chat template (a base model): the prompt goes in as raw text");
   }

@@ -119,6 +119,10 @@ Status RunOptions::settle() {
         ": heed has no other attention; fused attention with f32 pages (-ctk f32 -ctv f32) "
         "is the exact one");
   }
+  if (raw && !system.empty()) {
+    return Status(Code::kInvalidArgument,
+                  "--system has no place with --raw: the text goes in as it is; give one");
+  }
   if (!expect.empty() && compare.empty()) {
     return Status(Code::kInvalidArgument, "--expect needs --compare llama.cpp");
   }

@@ -44,6 +44,7 @@ INSTANTIATE_TEST_SUITE_P(
         Wrong{{"run", "m", "-p", "x", "-ub", "0"}, "8192"},
         Wrong{{"run", "m", "-p", "x", "-o", "jsno"}, "did you mean 'json'"},
         Wrong{{"run", "m", "-p", "x", "--expect", "y"}, "--compare"},
+        Wrong{{"run", "m", "-p", "x", "--raw", "--system", "y"}, "--system has no place"},
         Wrong{{"run", "m", "-p", "x", "y"}, "both prompts"},
         Wrong{{"run", "m", "-p", "x", "--keep", "4"}, "never drops tokens"},
         Wrong{{"run", "-m", "m", "one", "two"}, "unexpected argument 'two'"},
