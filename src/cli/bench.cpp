@@ -121,9 +121,7 @@ void BenchVerb::options(CLI::App& app) {
   add(app, "-r,--repeat", o_.rounds, "Rounds a test; 0: by its length")
       ->check(CLI::Range(0, 10000))
       ->capture_default_str();
-  add(app, "-t,--threads", o_.threads, "Threads; 0: the cores this process may use")
-      ->check(CLI::Range(0, 1024))
-      ->capture_default_str();
+  add_threads(app, o_.threads);
   add(app, "--cache-type-k", k_type_, "Format of heed's keys (-ctk)")
       ->check(one_of({"f32", "f16", "bf16"}));
   add(app, "--cache-type-v", v_type_, "Format of heed's values (-ctv)")

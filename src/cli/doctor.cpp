@@ -228,9 +228,7 @@ class DoctorVerb final : public Verb {
   }
 
   void options(CLI::App& app) override {
-    add(app, "-t,--threads", threads_, "Threads; 0: the cores this process may use")
-        ->check(CLI::Range(0, 1024))
-        ->capture_default_str();
+    add_threads(app, threads_);
     add(app, "--rounds", rounds_, "Rounds of measuring, a quarter of a second each")
         ->check(CLI::Range(1, 1000))
         ->capture_default_str();

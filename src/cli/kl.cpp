@@ -88,9 +88,7 @@ void KlVerb::options(CLI::App& app) {
       "Products: heed's own, with inputs in bytes or (accurate) in bf16, or ggml's")
       ->check(one_of({"heed", "accurate", "ggml"}))
       ->capture_default_str();
-  add(app, "-t,--threads", o_.threads, "Threads; 0: the cores this process may use")
-      ->check(CLI::Range(0, 1024))
-      ->capture_default_str();
+  add_threads(app, o_.threads);
   add(app, "-o,--output", output_, "Form of the result")
       ->check(one_of({"text", "json"}))
       ->capture_default_str();

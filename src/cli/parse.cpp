@@ -7,6 +7,7 @@
 #include "base/nearest.h"
 #include "base/text.h"
 #include "cli/terminal.h"
+#include "model/threads.h"
 
 namespace heed::cli {
 namespace {
@@ -125,6 +126,12 @@ std::string environment_name(const std::string& names) {
 CLI::Option* add_flag(CLI::App& app, const std::string& names, bool& value,
                       const std::string& text) {
   return app.add_flag(names, value, text)->envname(environment_name(names));
+}
+
+CLI::Option* add_threads(CLI::App& app, int& value) {
+  return add(app, "-t,--threads", value, "Threads; 0: the cores this process may use")
+      ->check(CLI::Range(0, kMaxThreads))
+      ->capture_default_str();
 }
 
 CLI::Validator one_of(std::vector<std::string> words) {

@@ -46,9 +46,7 @@ void bind_engine(CLI::App& app, RunOptions& o) {
   add(app, "--ubatch-size", o.ubatch, "Prompt tokens a step (-ub)")
       ->check(CLI::Range(1, EngineOptions::kMaxChunk))
       ->capture_default_str();
-  add(app, "-t,--threads", o.threads, "Threads; 0: the cores this process may use")
-      ->check(CLI::Range(0, 1024))
-      ->capture_default_str();
+  add_threads(app, o.threads);
   add(app, "--cache-type-k", o.k_type,
       "Format of keys (-ctk); default: the model's, see docs/numerics.md")
       ->check(one_of({"f32", "f16", "bf16"}));

@@ -14,9 +14,10 @@
 namespace heed {
 
 Result<int> resolve_threads(int asked) {
-  if (asked < 0 || asked > GGML_MAX_N_THREADS) {
+  static_assert(kMaxThreads == GGML_MAX_N_THREADS);
+  if (asked < 0 || asked > kMaxThreads) {
     return error(Code::kOutOfRange, "threads is ", asked, ", must be 0 (all cores) to ",
-                 GGML_MAX_N_THREADS);
+                 kMaxThreads);
   }
   if (asked > 0) return asked;
   // Not hardware_concurrency: a container or taskset may allow fewer.
@@ -24,7 +25,7 @@ Result<int> resolve_threads(int asked) {
   CPU_ZERO(&allowed);
   int cores = static_cast<int>(std::thread::hardware_concurrency());
   if (::sched_getaffinity(0, sizeof(allowed), &allowed) == 0) cores = CPU_COUNT(&allowed);
-  return std::clamp(cores, 1, GGML_MAX_N_THREADS);
+  return std::clamp(cores, 1, kMaxThreads);
 }
 
 Status check_threads_available(int count) {

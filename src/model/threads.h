@@ -5,6 +5,8 @@
 
 namespace heed {
 
+constexpr int kMaxThreads = 512;  // ggml's limit
+
 // 0: the cores this process may run on. Errors: negative, or more than ggml takes.
 Result<int> resolve_threads(int asked);
 
