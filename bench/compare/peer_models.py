@@ -26,6 +26,10 @@ class Model:
     like: str = ""       # the model whose configurations serve here too
     about: dict = dataclasses.field(default_factory=dict)  # what `heed show` says of the file
 
+    @property
+    def is_random(self):
+        return bool(self.layers or self.like)
+
     def tests_of(self, peer):
         return self.tests + tuple(self.extra.get(peer, ()))
 

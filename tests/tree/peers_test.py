@@ -234,6 +234,15 @@ class Turns(unittest.TestCase):
         self.run_once(again, rounds=3)
         self.assertEqual([engine.asked for engine in again], [[["pp512"], ["pp2048"]]] * 2)
 
+    def test_answers_are_compared_once_and_of_real_weights_only(self):
+        for about, kept in (({}, 1), ({"layers": 16}, 0), ({"like": "smollm2"}, 0)):
+            rows = peers.Rows(self.folder, self.heed, True)
+            options = types.SimpleNamespace(minutes=0, no_choice=True, yardstick=Fake("llama.cpp"))
+            run = peers.Run(options, rows, [], [Fake("heed"), Fake("openvino")])
+            for _ in range(2):
+                run.compare_answers(Model("smollm2", self.folder, about=ABOUT, **about))
+            self.assertEqual(len(peer_report.of_kind(rows.rows, "answer")), kept)
+
     def test_a_deeper_copy_runs_with_the_configurations_of_the_model_it_is_like(self):
         rows = self.run_once([Fake("heed"), Fake("openvino")], rounds=1)
         rows.add("choice", model="smollm2", engine="openvino", config={"pp": "chosen"})
