@@ -1,27 +1,29 @@
-// Products with weights that are floats in the file: a tile of R rows of x against two vectors of
-// outputs, the whole contraction in registers. Per output one chain of fma over the inputs, so a
+// Products with weights that are floats in the file: a tile of R rows of x against some vectors
+// of outputs, the whole contraction in registers. Per output one chain of fma over the inputs, so a
 // row's bits depend neither on the other rows nor on the tile. No include guard: each ISA's unit
 // includes this text in its own namespace.
 
 namespace heed::kernels::HEED_ISA {
 namespace {
 
-constexpr int kFloatVectors = 2;
+// A row alone needs more chains: its fma wait for each other.
+template <int R>
+constexpr int kFloatVectors = R == 1 ? kOneRowVectors : 2;
 
 template <class Op, int R, int sub>
-HEED_INLINE void float_step(VF (&acc)[R][kFloatVectors], const typename Op::X* x, ptrdiff_t pack,
+HEED_INLINE void float_step(VF (&acc)[R][kFloatVectors<R>], const typename Op::X* x, ptrdiff_t pack,
                             const typename Op::B* w) {
-  typename Op::V b[kFloatVectors];
-#pragma GCC unroll 2
-  for (int v = 0; v < kFloatVectors; ++v) {
+  typename Op::V b[kFloatVectors<R>];
+#pragma GCC unroll 4
+  for (int v = 0; v < kFloatVectors<R>; ++v) {
     b[v] = Op::template load_b<sub>(w + v * kLanes);
     HEED_PIN(b[v]);
   }
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) {
     const typename Op::V a = Op::broadcast(x + (r / kInputRows) * pack + r % kInputRows);
-#pragma GCC unroll 2
-    for (int v = 0; v < kFloatVectors; ++v) acc[r][v] = Op::multiply_add(acc[r][v], a, b[v]);
+#pragma GCC unroll 4
+    for (int v = 0; v < kFloatVectors<R>; ++v) acc[r][v] = Op::multiply_add(acc[r][v], a, b[v]);
   }
 }
 
@@ -29,11 +31,11 @@ HEED_INLINE void float_step(VF (&acc)[R][kFloatVectors], const typename Op::X* x
 template <class Op, int R>
 __attribute__((noinline)) void float_tile(const LinearCall& call, const typename Op::X* x,
                                           ptrdiff_t pack, int v0, float* y) {
-  VF acc[R][kFloatVectors];
+  VF acc[R][kFloatVectors<R>];
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 2
-    for (int v = 0; v < kFloatVectors; ++v) acc[r][v] = zero();
+#pragma GCC unroll 4
+    for (int v = 0; v < kFloatVectors<R>; ++v) acc[r][v] = zero();
   }
   constexpr size_t kStepBytes = kGroupOutputs * sizeof(typename Op::B);
   const auto* w = reinterpret_cast<const typename Op::B*>(call.group) + v0 * kLanes;
@@ -58,8 +60,8 @@ __attribute__((noinline)) void float_tile(const LinearCall& call, const typename
   }
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 2
-    for (int v = 0; v < kFloatVectors; ++v) {
+#pragma GCC unroll 4
+    for (int v = 0; v < kFloatVectors<R>; ++v) {
       const int first = (v0 + v) * kLanes;
       if (first < call.outputs) {
         store_first(y + r * call.y_stride + first, acc[r][v], call.outputs - first);
@@ -71,7 +73,7 @@ __attribute__((noinline)) void float_tile(const LinearCall& call, const typename
 template <class Op, int R>
 HEED_INLINE void float_rows(const LinearCall& call, const typename Op::X* x, ptrdiff_t pack,
                             int row) {
-  for (int v = 0; v < kGroupOutputs / kLanes; v += kFloatVectors) {
+  for (int v = 0; v < kGroupOutputs / kLanes; v += kFloatVectors<R>) {
     float_tile<Op, R>(call, x, pack, v, call.y + row * call.y_stride);
   }
 }

@@ -22,30 +22,29 @@ struct BlockSums {
   VI pairs[R][NV];
 #endif
 
-  // first: 0 for sums over 32 inputs or the first 16 of them, 1 for the last 16.
-  template <int first>
-  HEED_INLINE void start(const InputBlock& x, int row) {
+  // What the zero point takes off a row's sum. which: 0 for sums over 32 inputs or the first 16 of
+  // them, 1 for the last 16.
+  template <int which>
+  static HEED_INLINE VI zero_points(const InputBlock& x, int row) {
     constexpr int kShift = __builtin_ctz(W::kZero);
-#if !defined(HEED_BYTE_DOT)
-    if constexpr (kSigned) {
-#pragma GCC unroll 4
-      for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 4
-        for (int v = 0; v < NV; ++v) s[r][v] = set1_word(0);
-      }
-      return;
+    VI minus = set1_word(static_cast<uint32_t>(x.minus_sum[row]));
+    if constexpr (W::kScales == 2) {
+      const VI high = set1_word(static_cast<uint32_t>(x.minus_high[row]));
+      minus = which == 1 ? high : sub_words(minus, high);
     }
-#endif
+    return shift_left<kShift>(minus);
+  }
+
+  template <int which>
+  HEED_INLINE void start([[maybe_unused]] const InputBlock& x, [[maybe_unused]] int row) {
+#if defined(HEED_BYTE_DOT)
 #pragma GCC unroll 4
     for (int r = 0; r < R; ++r) {
-      VI minus = set1_word(static_cast<uint32_t>(x.minus_sum[row + r]));
-      if constexpr (W::kScales == 2) {
-        const VI high = set1_word(static_cast<uint32_t>(x.minus_high[row + r]));
-        minus = first == 1 ? high : sub_words(minus, high);
-      }
+      const VI minus = zero_points<which>(x, row + r);
 #pragma GCC unroll 4
-      for (int v = 0; v < NV; ++v) s[r][v] = shift_left<kShift>(minus);
+      for (int v = 0; v < NV; ++v) s[r][v] = minus;
     }
+#endif  // else the first pairs that become words do: until then the sums need no registers
   }
 
   template <int h, int j>
@@ -60,15 +59,19 @@ struct BlockSums {
     for (int r = 0; r < R; ++r) {
       const VI q = set1_word(x.q[4 * h + j][row + r]);
 #pragma GCC unroll 4
-      for (int v = 0; v < NV; ++v) add_product<h, j>(r, v, w[v], q);
+      for (int v = 0; v < NV; ++v) {
+#if defined(HEED_BYTE_DOT)
+        s[r][v] = dot_bytes(s[r][v], w[v], q);
+#else
+        add_product<h, j>(x, row, r, v, w[v], q);
+#endif
+      }
     }
   }
 
+#if !defined(HEED_BYTE_DOT)
   template <int h, int j>
-  HEED_INLINE void add_product(int r, int v, VI w, VI q) {
-#if defined(HEED_BYTE_DOT)
-    s[r][v] = dot_bytes(s[r][v], w, q);
-#else
+  HEED_INLINE void add_product(const InputBlock& x, int row, int r, int v, VI w, VI q) {
     constexpr int kIndex = W::kScales == 2 ? j : 4 * h + j;
     VI p;
     if constexpr (kSigned) {
@@ -77,12 +80,21 @@ struct BlockSums {
     } else {
       p = multiply_bytes(w, q);
     }
-    pairs[r][v] = kIndex % kWords == 0 ? p : add_pairs(pairs[r][v], p);
+    VI& sum = pairs[r][v];
+    sum = kIndex % kWords == 0 ? p : add_pairs(sum, p);
+    // One after the other: gcc would keep all products of a block and add them as a tree.
+    HEED_PIN(sum);
     if constexpr (kIndex % kWords == kWords - 1) {
-      s[r][v] = add_words(s[r][v], sum_pairs(pairs[r][v]));
+      const VI words = sum_pairs(sum);
+      if constexpr (kIndex >= kWords) {
+        s[r][v] = add_words(s[r][v], words);
+      } else {
+        s[r][v] = kSigned ? words : add_words(zero_points<h>(x, row + r), words);
+      }
+      HEED_PIN(s[r][v]);
     }
-#endif
   }
+#endif
 
   template <int h>
   HEED_INLINE void add_half(const InputBlock& x, int row, const uint8_t* block, int v0) {
@@ -170,30 +182,33 @@ __attribute__((noinline)) void linear_tile(const LinearCall& call, const uint8_t
   }
 }
 
+// R rows against all outputs of the group.
+template <class W, int R>
+HEED_INLINE void linear_tiles(const LinearCall& call, const uint8_t* group, const InputBlock* x,
+                              int row, float* y) {
+  constexpr int NV = R == 1 ? kOneRowVectors : kProductVectors;
+  for (int v = 0; v < kGroupOutputs / kLanes; v += NV) {
+    linear_tile<W, R, NV>(call, group, x, row, v, y);
+  }
+}
+
 template <class W>
 HEED_INLINE void linear_rows(const LinearCall& call, const uint8_t* group) {
-  constexpr int kVectors = kGroupOutputs / kLanes;
   for (int first = 0; first < call.rows; first += kInputRows) {
     const InputBlock* x = static_cast<const InputBlock*>(call.x) +
                           static_cast<ptrdiff_t>(first / kInputRows) * call.blocks;
     const int rows = call.rows - first < kInputRows ? call.rows - first : kInputRows;
     for (int row = 0; row < rows; row += kProductRows) {
       float* y = call.y + (first + row) * call.y_stride;
-      for (int v = 0; v < kVectors; v += kProductVectors) {
-        switch (rows - row < kProductRows ? rows - row : kProductRows) {
-          case 1: linear_tile<W, 1, kProductVectors>(call, group, x, row, v, y); break;
-          case 2: linear_tile<W, 2, kProductVectors>(call, group, x, row, v, y); break;
-          case 3:
-            if constexpr (kProductRows >= 3) {
-              linear_tile<W, 3, kProductVectors>(call, group, x, row, v, y);
-            }
-            break;
-          default:
-            if constexpr (kProductRows >= 4) {
-              linear_tile<W, 4, kProductVectors>(call, group, x, row, v, y);
-            }
-            break;
-        }
+      switch (rows - row < kProductRows ? rows - row : kProductRows) {
+        case 1: linear_tiles<W, 1>(call, group, x, row, y); break;
+        case 2: linear_tiles<W, 2>(call, group, x, row, y); break;
+        case 3:
+          if constexpr (kProductRows >= 3) linear_tiles<W, 3>(call, group, x, row, y);
+          break;
+        default:
+          if constexpr (kProductRows >= 4) linear_tiles<W, 4>(call, group, x, row, y);
+          break;
       }
     }
   }

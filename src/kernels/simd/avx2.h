@@ -128,9 +128,10 @@ HEED_INLINE void store_interleaved(uint32_t* p, VI even, VI odd) {
 
 // --- bytes: products with quantised weights ---
 
-constexpr int kProductRows = 2;  // of 16 registers: 4 sums of words, 4 of fp32, 2 B, 1 broadcast
+constexpr int kProductRows = 4;  // of 16 registers: 8 sums, 2 B, 1 broadcast; fp32 in memory
 constexpr int kProductVectors = 2;
-constexpr int kFloatRows = 4;  // of products with weights that are floats
+constexpr int kOneRowVectors = 4;  // all outputs of a group: each line is read once, four chains
+constexpr int kFloatRows = 4;      // of products with weights that are floats
 
 // Keeps x in a register: gcc takes a load for free and repeats it for every use.
 #define HEED_PIN(x) __asm__("" : "+x"(x))

@@ -131,6 +131,7 @@ HEED_INLINE void store_interleaved(uint32_t* p, VI even, VI odd) {
 constexpr int kProductRows =
     4;  // 4 rows x 2 vectors: 8 integer sums, 8 fp32 sums, 2 B, 1 broadcast
 constexpr int kProductVectors = 2;
+constexpr int kOneRowVectors = 2;
 constexpr int kFloatRows = 8;  // of products with weights that are floats
 
 // Keeps x in a register: gcc takes a load for free and repeats it for every use.

@@ -139,6 +139,7 @@ HEED_INLINE void store_interleaved(uint32_t* p, VI even, VI odd) {
 
 constexpr int kProductRows = 2;
 constexpr int kProductVectors = 2;
+constexpr int kOneRowVectors = 2;
 constexpr int kFloatRows = 4;  // of products with weights that are floats
 
 // Keeps x in a register: gcc takes a load for free and repeats it for every use.
