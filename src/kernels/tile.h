@@ -52,8 +52,9 @@ struct Ahead {
   // A prefetch that finds all miss buffers taken is dropped, so every line is asked for again
   // kAgain bytes later, twice. From memory, one core of Zen 4, bf16, d = 128, cycles a page: 2 rows
   // 6,360 -> 4,980, 3 rows 5,590 -> 4,180, 4 rows 6,220 -> 4,940 (asked twice in all: 5,660); the
-  // stream takes 3,810 to 4,180. Where a second tile of rows walks the same lines it is for nothing
-  // (8 rows: 2 % slower), and one row is short of load slots: pages in cache would lose a third.
+  // stream takes 3,810 to 4,180. One row, two cores: 0.68 to 0.82 of the time at d = 128 (a third
+  // more where pages are in cache, but a model's weights pass between two reads of a page). Where a
+  // second tile of rows walks the same lines it is for nothing (8 rows: 2 % slower).
   bool again;
 };
 constexpr ptrdiff_t kAgain = 2048;
@@ -72,7 +73,7 @@ HEED_INLINE void contract(const typename Op::X* x, ptrdiff_t x_stride, const typ
     if constexpr (R < kTileRows) {
 #pragma GCC unroll 4
       for (int i = 0; i < kBytes; i += 64) prefetch_l2(ahead.at + i);
-      if (R > 1 && ahead.again) {
+      if (ahead.again) {
 #pragma GCC unroll 4
         for (int i = 0; i < kBytes; i += 64) {
           prefetch_l2(ahead.at + i - kAgain);
