@@ -23,6 +23,7 @@ set(avx512_flags -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx2 -mfma -mf16c)
 set(heed_isa_scalar_flags "")
 set(heed_isa_avx2_flags -mavx2 -mfma -mf16c)
 set(heed_isa_avx512_flags ${avx512_flags})
+set(heed_isa_avx512_vnni_flags ${avx512_flags} -mavx512vnni)
 set(heed_isa_avx512_bf16_flags ${avx512_flags} -mavx512bf16 -mavx512vnni)
 if(HEED_SANITIZE)
   set(isa_level -O1)
@@ -38,18 +39,14 @@ file(GLOB_RECURSE kernel_sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/src/ke
 set_source_files_properties(${kernel_sources} PROPERTIES COMPILE_OPTIONS "${kernel_flags}")
 
 set(HEED_ISA_TARGETS "")
-foreach(isa IN ITEMS scalar avx2 avx512 avx512_bf16)
-  set(unit "${PROJECT_SOURCE_DIR}/src/kernels/isa_${isa}.cpp")
-  # A glob, so that CMake runs again when the file appears.
-  file(GLOB found CONFIGURE_DEPENDS "${unit}")
-  if(NOT found)
-    continue()
-  endif()
+foreach(isa IN ITEMS scalar avx2 avx512 avx512_vnni avx512_bf16)
   if(NOT isa STREQUAL "scalar" AND NOT CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
     continue()
   endif()
-  add_library(heed_isa_${isa} OBJECT "${unit}"
+  # Attention and products, or products alone.
+  file(GLOB units CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/src/kernels/isa_${isa}.cpp"
     "${PROJECT_SOURCE_DIR}/src/kernels/linear/isa_${isa}.cpp")
+  add_library(heed_isa_${isa} OBJECT ${units})
   target_include_directories(heed_isa_${isa} PRIVATE
     "${PROJECT_SOURCE_DIR}/include" "${PROJECT_SOURCE_DIR}/src")
   target_link_libraries(heed_isa_${isa} PRIVATE heed_flags)

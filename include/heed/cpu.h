@@ -7,11 +7,12 @@
 
 namespace heed {
 
-// From least to most capable; a kernel table exists for each.
-enum class Isa { kScalar, kAvx2, kAvx512, kAvx512Bf16 };
-inline constexpr int kIsaCount = 4;
+// From least to most capable. kAvx512Vnni multiplies bytes as kAvx512Bf16 does and attends as
+// kAvx512.
+enum class Isa { kScalar, kAvx2, kAvx512, kAvx512Vnni, kAvx512Bf16 };
+inline constexpr int kIsaCount = 5;
 
-const char* isa_name(Isa isa);  // "scalar", "avx2", "avx512", "avx512_bf16"
+const char* isa_name(Isa isa);  // "scalar", "avx2", "avx512", "avx512_vnni", "avx512_bf16"
 Result<Isa> parse_isa(std::string_view name);
 
 // Every instruction that the table of `isa` uses is present and enabled by the system.

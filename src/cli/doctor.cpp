@@ -79,8 +79,8 @@ Status measure(Checkup& c, int rounds) {
 void find_processor(const Checkup& c, std::vector<std::string>& out) {
   const Result<Isa> isa = choose_isa();
   Isa best = Isa::kScalar;
-  for (const Isa i : {Isa::kAvx2, Isa::kAvx512, Isa::kAvx512Bf16}) {
-    if (isa_supported(i)) best = i;
+  for (int i = 0; i < kIsaCount; ++i) {
+    if (isa_supported(static_cast<Isa>(i))) best = static_cast<Isa>(i);
   }
   if (isa.is_ok() && *isa != best) {
     out.push_back(cat("HEED_ISA holds heed at ", isa_name(*isa), "; this processor has ",
@@ -95,8 +95,8 @@ void find_processor(const Checkup& c, std::vector<std::string>& out) {
     out.push_back("no AVX-512: tiles are half as wide, at most half the rate a clock");
   }
   if (best < Isa::kAvx2) out.push_back("no AVX2: the portable kernels are many times slower");
-  if (!cpu::features().avx512_vnni && !cpu::features().avx_vnni) {
-    out.push_back("no VNNI: quantised products take more instructions");
+  if (best < Isa::kAvx512Vnni) {
+    out.push_back("no AVX-512 VNNI: quantised products take more instructions");
   }
   if (c.machine.bf16_gflops > 0 && c.machine.bf16_gflops < 1.5 * c.machine.fp32_gflops) {
     out.push_back(cat("bf16 products run at only ",

@@ -77,6 +77,7 @@ const char* isa_name(Isa isa) {
     case Isa::kScalar: return "scalar";
     case Isa::kAvx2: return "avx2";
     case Isa::kAvx512: return "avx512";
+    case Isa::kAvx512Vnni: return "avx512_vnni";
     case Isa::kAvx512Bf16: return "avx512_bf16";
   }
   return "unknown";
@@ -88,7 +89,7 @@ Result<Isa> parse_isa(std::string_view name) {
     if (name == isa_name(isa)) return isa;
   }
   return error(Code::kInvalidArgument, "instruction set '", name,
-               "' is unknown; use scalar, avx2, avx512 or avx512_bf16");
+               "' is unknown; use scalar, avx2, avx512, avx512_vnni or avx512_bf16");
 }
 
 bool isa_supported(Isa isa) {
@@ -99,7 +100,8 @@ bool isa_supported(Isa isa) {
     case Isa::kScalar: return true;
     case Isa::kAvx2: return avx2;
     case Isa::kAvx512: return avx512;
-    case Isa::kAvx512Bf16: return avx512 && f.avx512_bf16 && f.avx512_vnni;
+    case Isa::kAvx512Vnni: return avx512 && f.avx512_vnni;
+    case Isa::kAvx512Bf16: return avx512 && f.avx512_vnni && f.avx512_bf16;
   }
   return false;
 }

@@ -12,8 +12,8 @@ Isa peer_isa() {
     return Isa::kScalar;
   }
   if (ggml_cpu_has_avx512() == 0) return Isa::kAvx2;
-  const bool dots = ggml_cpu_has_avx512_vnni() != 0 && ggml_cpu_has_avx512_bf16() != 0;
-  return dots ? Isa::kAvx512Bf16 : Isa::kAvx512;
+  if (ggml_cpu_has_avx512_vnni() == 0) return Isa::kAvx512;
+  return ggml_cpu_has_avx512_bf16() == 0 ? Isa::kAvx512Vnni : Isa::kAvx512Bf16;
 }
 
 Status check_peer_isa(Isa own, Isa peer) {

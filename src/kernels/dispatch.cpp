@@ -14,7 +14,8 @@ const Table& table(Isa isa) {
   switch (isa) {
     case Isa::kScalar: return scalar::kTable;
     case Isa::kAvx2: return avx2::kTable;
-    case Isa::kAvx512: return avx512::kTable;
+    case Isa::kAvx512:
+    case Isa::kAvx512Vnni: return avx512::kTable;  // attention multiplies no bytes
     case Isa::kAvx512Bf16: return avx512_bf16::kTable;
   }
 #endif
@@ -28,6 +29,7 @@ const LinearTable& linear_table(Isa isa) {
     case Isa::kScalar: return scalar::kLinearTable;
     case Isa::kAvx2: return avx2::kLinearTable;
     case Isa::kAvx512: return avx512::kLinearTable;
+    case Isa::kAvx512Vnni: return avx512_vnni::kLinearTable;
     case Isa::kAvx512Bf16: return avx512_bf16::kLinearTable;
   }
 #endif
@@ -42,7 +44,7 @@ const FormatOps& format_ops(Isa isa, Format format) {
 bool has_int8_dot(Isa isa) {
   const cpu::Features& f = cpu::features();
   if (isa == Isa::kAvx2) return f.avx_vnni;
-  return (isa == Isa::kAvx512 || isa == Isa::kAvx512Bf16) && f.avx512_vnni;
+  return isa >= Isa::kAvx512 && f.avx512_vnni;
 }
 
 }  // namespace heed::kernels

@@ -33,7 +33,8 @@ const char* product_unit_name(ProductUnit unit) {
 
 const char* byte_instruction(Isa isa) {
   switch (isa) {
-    case Isa::kAvx512Bf16: return "vpdpbusd";
+    case Isa::kAvx512Bf16:
+    case Isa::kAvx512Vnni: return "vpdpbusd";
     case Isa::kAvx512:
     case Isa::kAvx2: return "vpmaddubsw";
     case Isa::kScalar: break;

@@ -136,7 +136,7 @@ TEST_P(Decoded, nothing_behind_the_last_row_of_the_file_is_read) {
 
 INSTANTIATE_TEST_SUITE_P(Blocks, Decoded,
                          ::testing::Combine(::testing::Range(0, 3),
-                                            ::testing::ValuesIn(test::tested_isas())),
+                                            ::testing::ValuesIn(test::tested_product_isas())),
                          [](const auto& info) {
                            return std::to_string(kDecoders[std::get<0>(info.param)].inputs) + "_" +
                                   isa_name(std::get<1>(info.param));

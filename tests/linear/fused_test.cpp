@@ -221,7 +221,7 @@ TEST_P(Fused, a_gated_pair_is_its_steps) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Isas, Fused, ::testing::ValuesIn(test::tested_isas()),
+INSTANTIATE_TEST_SUITE_P(Isas, Fused, ::testing::ValuesIn(test::tested_product_isas()),
                          [](const auto& info) { return std::string(isa_name(info.param)); });
 
 }  // namespace

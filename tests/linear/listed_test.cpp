@@ -180,7 +180,7 @@ TEST_P(Listed, rows_that_no_list_names_are_not_written) {
 
 INSTANTIATE_TEST_SUITE_P(Types, Listed,
                          ::testing::Combine(::testing::Range(0, 6),
-                                            ::testing::ValuesIn(test::tested_isas())),
+                                            ::testing::ValuesIn(test::tested_product_isas())),
                          [](const auto& info) {
                            return std::string(kKinds[std::get<0>(info.param)].name) + "_" +
                                   isa_name(std::get<1>(info.param));
@@ -189,7 +189,7 @@ INSTANTIATE_TEST_SUITE_P(Types, Listed,
 // More rows than stand in the scratch at a time.
 TEST(ListedRows, a_list_may_be_longer_than_the_scratch) {
   constexpr int64_t kMany = 1100;
-  const Isa isa = test::tested_isas().back();
+  const Isa isa = test::tested_product_isas().back();
   const PackedWeight weight = test::random_weight(WeightType::kQ4_0, Precision::kUsual, 33, 64, 5);
   std::vector<float> x(kMany * 64);
   for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(random_normal(6, i));

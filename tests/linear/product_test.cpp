@@ -216,7 +216,7 @@ TEST_P(Products, instruction_sets_agree) {
 
 INSTANTIATE_TEST_SUITE_P(Types, Products,
                          ::testing::Combine(::testing::ValuesIn(all_kinds()),
-                                            ::testing::ValuesIn(test::tested_isas())),
+                                            ::testing::ValuesIn(test::tested_product_isas())),
                          [](const auto& info) {
                            const Kind& kind = std::get<0>(info.param);
                            return std::string(weight_type_name(kind.type)) +

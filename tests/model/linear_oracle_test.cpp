@@ -163,7 +163,7 @@ TEST_P(LinearOracle, errs_no_more_than_ggml) {
     const double ggml_error =
         relative_error(exact ? plain_product(p) : ggml_product(GetParam(), p), p.truth);
     ASSERT_GT(ggml_error, exact ? 1e-8 : 1e-4);
-    for (const Isa isa : test::tested_isas()) {
+    for (const Isa isa : test::tested_product_isas()) {
       const double error =
           relative_error(heed_product(isa, GetParam(), Precision::kUsual, p), p.truth);
       EXPECT_LE(error, kLuck * ggml_error) << isa_name(isa) << (outliers ? " outliers" : "");
@@ -184,7 +184,7 @@ TEST_P(AccurateOracle, errs_half_as_much_as_ggml) {
     const Problem p = make_problem(GetParam(), outliers);
     const double ggml_error = relative_error(ggml_product(GetParam(), p), p.truth);
     const double plain_error = relative_error(plain_product(p), p.truth);
-    for (const Isa isa : test::tested_isas()) {
+    for (const Isa isa : test::tested_product_isas()) {
       const double error =
           relative_error(heed_product(isa, GetParam(), Precision::kAccurate, p), p.truth);
       const bool bf16 = isa == Isa::kAvx512Bf16;
@@ -222,7 +222,7 @@ TEST_P(DecodedOracle, errs_half_as_much_as_ggml) {
     ASSERT_TRUE(weight.is_ok()) << weight.message();
     const double ggml_error = relative_error(ggml_product(GetParam(), p), p.truth);
     const double plain_error = relative_error(plain_product(p), p.truth);
-    for (const Isa isa : test::tested_isas()) {
+    for (const Isa isa : test::tested_product_isas()) {
       const double error = relative_error(heed_product(isa, *weight, p), p.truth);
       const bool bf16 = isa == Isa::kAvx512Bf16;
       EXPECT_LE(error, bf16 ? 0.5 * ggml_error : 2 * plain_error) << isa_name(isa);

@@ -139,6 +139,9 @@ extern const LinearTable kLinearTable;
 namespace avx512 {
 extern const LinearTable kLinearTable;
 }
+namespace avx512_vnni {
+extern const LinearTable kLinearTable;
+}
 namespace avx512_bf16 {
 extern const LinearTable kLinearTable;
 }

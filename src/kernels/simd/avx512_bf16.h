@@ -1,7 +1,8 @@
-// SIMD vocabulary of AVX-512 with BF16: the AVX-512 one, and the dot product of bf16 pairs.
+// SIMD vocabulary of AVX-512 with BF16 (every such processor has VNNI): the dot product of bf16
+// pairs besides that of bytes.
 #pragma once
 
-#include "kernels/simd/avx512.h"
+#include "kernels/simd/avx512_vnni.h"
 
 #define HEED_BF16_DOT 1
 
@@ -23,11 +24,6 @@ HEED_INLINE VI pair_lanes(VF a, VF b) {
   const VI order = or_words(lanes, shift_left<16>(add_words(lanes, set1_word(kLanes))));
   return _mm512_permutexvar_epi16(order, to_bf16_pairs(a, b));
 }
-
-// c + the four products of unsigned and signed bytes of each word. Every processor with BF16 has
-// VNNI.
-#define HEED_BYTE_DOT 1
-HEED_INLINE VI dot_bytes(VI c, VI u, VI s) { return _mm512_dpbusd_epi32(c, u, s); }
 
 }  // namespace
 }  // namespace heed::kernels::HEED_ISA
