@@ -27,8 +27,8 @@ HEED_INLINE void float_step(VF (&acc)[R][kFloatVectors<R>], const typename Op::X
   }
 }
 
-// x: packs of four rows, `pack` elements apart.
-template <class Op, int R>
+// x: packs of four rows, `pack` elements apart. kFirst: the group's bytes come from memory here.
+template <class Op, int R, bool kFirst>
 __attribute__((noinline)) void float_tile(const LinearCall& call, const typename Op::X* x,
                                           ptrdiff_t pack, int v0, float* y) {
   VF acc[R][kFloatVectors<R>];
@@ -42,7 +42,7 @@ __attribute__((noinline)) void float_tile(const LinearCall& call, const typename
   const int steps = call.blocks * (kBlockInputs / Op::kPack);
 #pragma GCC unroll 1
   for (int s = 0; s < steps; ++s) {
-    if constexpr (R <= kFewRows) {
+    if constexpr (kFirst) {
       if (v0 == 0) {
 #pragma GCC unroll 2
         for (size_t i = 0; i < kStepBytes; i += 64) {
@@ -70,11 +70,21 @@ __attribute__((noinline)) void float_tile(const LinearCall& call, const typename
   }
 }
 
+template <class Op, int R, bool kFirst>
+HEED_INLINE void float_tiles(const LinearCall& call, const typename Op::X* x, ptrdiff_t pack,
+                             int row) {
+  for (int v = 0; v < kGroupOutputs / kLanes; v += kFloatVectors<R>) {
+    float_tile<Op, R, kFirst>(call, x, pack, v, call.y + row * call.y_stride);
+  }
+}
+
 template <class Op, int R>
 HEED_INLINE void float_rows(const LinearCall& call, const typename Op::X* x, ptrdiff_t pack,
                             int row) {
-  for (int v = 0; v < kGroupOutputs / kLanes; v += kFloatVectors<R>) {
-    float_tile<Op, R>(call, x, pack, v, call.y + row * call.y_stride);
+  if (row == 0) {
+    float_tiles<Op, R, true>(call, x, pack, row);
+  } else {
+    float_tiles<Op, R, false>(call, x, pack, row);
   }
 }
 

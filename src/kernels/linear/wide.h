@@ -59,8 +59,7 @@ void widen_group(uint8_t* out, const uint8_t* group, int blocks) {
   for (int b = 0; b < blocks; ++b, out += kWideBlock) {
     const uint8_t* head = W::At::head(group, b);
     const uint8_t* block = W::At::block(group, b);
-#pragma GCC unroll 18
-    for (size_t i = 0; i < W::At::kBytes; i += 64) prefetch_ahead(block + i);
+    prefetch_block<W>(block);
 #pragma GCC unroll 1
     for (int v = 0; v < kGroupOutputs / kLanes; ++v) {
       widen_half<W, 0>(out, head, block, v);
