@@ -97,13 +97,13 @@ class Products : public ::testing::TestWithParam<std::tuple<Kind, Isa>> {
 };
 
 TEST_P(Products, a_rows_bits_do_not_depend_on_the_other_rows) {
-  const PackedWeight weight = random_weight(70, 512, 3);
-  const int64_t most = 67;
-  const std::vector<float> x = random_rows(most, 512, 11);
+  const PackedWeight weight = random_weight(70, 256, 3);
+  const int64_t most = 512;
+  const std::vector<float> x = random_rows(most, 256, 11);
   const std::vector<float> all = run(isa(), weight, x.data(), most);
-  for (const int64_t rows : {1, 2, 3, 4, 5, 15, 16, 17, 31}) {
+  for (const int64_t rows : {1, 2, 3, 4, 5, 15, 16, 17, 67}) {
     for (const int64_t first : {int64_t{0}, int64_t{5}, most - rows}) {
-      const std::vector<float> some = run(isa(), weight, x.data() + first * 512, rows);
+      const std::vector<float> some = run(isa(), weight, x.data() + first * 256, rows);
       ASSERT_EQ(std::memcmp(some.data(), all.data() + first * 70, some.size() * sizeof(float)), 0)
           << rows << " rows from " << first;
     }

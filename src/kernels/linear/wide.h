@@ -45,7 +45,8 @@ HEED_INLINE void widen_word(uint8_t* out, const uint8_t* block, int v, VF scale,
 
 template <class W, int h>
 HEED_INLINE void widen_half(uint8_t* out, const uint8_t* head, const uint8_t* block, int v) {
-  const VF scale = W::template scale < W::kScales == 1 ? 0 : h > (head, block, v);
+  constexpr int kWhich = W::kScales == 1 ? 0 : h;
+  const VF scale = W::template scale<kWhich>(head, block, v);
   VF offset = mul(scale, set1(-static_cast<float>(W::kZero)));
   if constexpr (W::kMin) offset = add(W::min(head, block, v, scale), offset);
   widen_word<W, h, 0>(out, block, v, scale, offset);
