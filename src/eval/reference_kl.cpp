@@ -51,8 +51,9 @@ Result<Keys> make_keys(const ReferenceKlJob& job, int threads) {
     keys.heed = cat(common, " heed ", linear_name(job.linear), " ", name(job.heed->k), " ",
                     name(job.heed->v), " chunk ", job.heed->chunk);
   }
-  if (job.llama)
+  if (job.llama) {
     keys.llama = cat(common, " llama.cpp ", describe(*job.llama), " ", isa_name(peer_isa()));
+  }
   return keys;
 }
 

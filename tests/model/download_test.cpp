@@ -5,10 +5,11 @@
 
 #include <chrono>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <thread>
+#include <vector>
 
-#include "base/random.h"
 #include "http_server.h"
 #include "model/pull.h"
 #include "model/sha256.h"
@@ -18,12 +19,6 @@ namespace heed {
 namespace {
 
 namespace fs = std::filesystem;
-
-std::string noise(size_t size) {
-  std::string out(size, '\0');
-  for (size_t i = 0; i < size; ++i) out[i] = static_cast<char>(random_bits(2, i));
-  return out;
-}
 
 class PullHttp : public testing::Test {
  protected:

@@ -2,13 +2,10 @@
 
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <filesystem>
-#include <memory>
 #include <string>
 #include <vector>
 
-#include "base/random.h"
 #include "model/sha256.h"
 #include "model_home.h"
 #include "zip_writer.h"
@@ -17,12 +14,6 @@ namespace heed {
 namespace {
 
 namespace fs = std::filesystem;
-
-std::string noise(size_t size) {
-  std::string out(size, '\0');
-  for (size_t i = 0; i < size; ++i) out[i] = static_cast<char>(random_bits(1, i));
-  return out;
-}
 
 // A model of `bytes` that lies in a local file.
 ModelEntry local_model(const ModelHome& home, const std::string& bytes) {

@@ -1,19 +1,24 @@
-// A HEED_HOME of its own for one test, and zip files (wheels) written by hand.
+// A HEED_HOME of its own for one test, and bytes to put into its files.
 #pragma once
 
-#include <gtest/gtest.h>
 #include <stdlib.h>
 
-#include <cstdint>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
-#include <map>
 #include <string>
 
+#include "base/random.h"
 #include "scoped_env.h"
 
 namespace heed {
+
+// Bytes of a file in which no two places look alike.
+inline std::string noise(size_t size) {
+  std::string out(size, '\0');
+  for (size_t i = 0; i < size; ++i) out[i] = static_cast<char>(random_bits(1, i));
+  return out;
+}
 
 class ModelHome {
  public:
