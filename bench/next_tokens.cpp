@@ -43,9 +43,14 @@ int tokenize(const Model* model, const Vocab* vocab, const std::string& text,
   }
 }
 
-int fail(const char* path, const char* what) {
-  std::fprintf(stderr, "%s: %s\n", path, what);
+int fail(const char* path, const std::string& what) {
+  std::fprintf(stderr, "%s: %s\n", path, what.c_str());
   return 1;
+}
+
+// A library says on the way why it refuses something, and much else.
+void log_errors(ggml_log_level level, const char* text, void*) {
+  if (level == GGML_LOG_LEVEL_ERROR) std::fputs(text, stderr);
 }
 
 void print(const char* name, const std::vector<llama_token>& ids) {
@@ -75,12 +80,12 @@ int answer(llama_context* context, int vocab, const std::vector<llama_token>& to
   }
   const int code = llama_decode(context, batch);
   llama_batch_free(batch);
-  if (code != 0) return fail("llama_decode", std::to_string(code).c_str());
+  if (code != 0) return fail("llama_decode", "ended with " + std::to_string(code));
   std::vector<llama_token> next;
   double total = 0;
   for (int i = 0; i < count; ++i) {
     const float* logits = llama_get_logits_ith(context, i);
-    if (logits == nullptr) return fail("llama_get_logits_ith", "no row");
+    if (logits == nullptr) return fail("llama_get_logits_ith", "no row " + std::to_string(i));
     next.push_back(static_cast<llama_token>(std::max_element(logits, logits + vocab) - logits));
     if (i + 1 < count) total += surprise(logits, vocab, tokens[static_cast<size_t>(i) + 1]);
   }
@@ -104,7 +109,7 @@ int main(int count, char** words) {
   std::ifstream file(words[2], std::ios::binary);
   const std::string text{std::istreambuf_iterator<char>(file), {}};
   if (text.empty()) return fail(words[2], "cannot be read, or is empty");
-  llama_log_set([](ggml_log_level, const char*, void*) {}, nullptr);
+  llama_log_set(log_errors, nullptr);
   llama_backend_init();
   llama_model_params load = llama_model_default_params();
   choose_repack(load, repack);
@@ -113,7 +118,10 @@ int main(int count, char** words) {
   const llama_vocab* vocab = llama_model_get_vocab(model);
   std::vector<llama_token> tokens(text.size() + 2);
   const int found = tokenize(model, vocab, text, tokens);
-  if (found < wanted) return fail(words[2], "has too few tokens");
+  if (found < wanted) {
+    return fail(words[2], "has " + std::to_string(found) + " tokens, " + std::to_string(wanted) +
+                              " are wanted; take a longer text or fewer");
+  }
   tokens.resize(static_cast<size_t>(wanted));
   llama_context_params params = llama_context_default_params();
   params.n_ctx = static_cast<uint32_t>(wanted);
@@ -121,7 +129,9 @@ int main(int count, char** words) {
   params.n_ubatch = kUbatch;
   params.n_threads = params.n_threads_batch = threads;
   llama_context* context = llama_init_from_model(model, params);
-  if (context == nullptr) return fail(words[1], "no context of that length");
+  if (context == nullptr) {
+    return fail(words[1], "no context of " + std::to_string(wanted) + " tokens");
+  }
   const int code = answer(context, llama_vocab_n_tokens(vocab), tokens);
   std::fflush(stdout);
   llama_free(context);

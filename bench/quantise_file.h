@@ -35,8 +35,10 @@ inline bool quantise_file(const std::string& from, const std::string& to, llama_
     return false;
   }
   std::filesystem::rename(partial, to, code);
-  if (code) std::fprintf(stderr, "%s: %s\n", to.c_str(), code.message().c_str());
-  return !code;
+  if (!code) return true;
+  std::fprintf(stderr, "%s: %s\n", to.c_str(), code.message().c_str());
+  std::filesystem::remove(partial, code);
+  return false;
 }
 
 }  // namespace heed::bench

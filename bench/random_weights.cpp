@@ -1,8 +1,8 @@
 // bench_random_weights TOKENIZER.gguf OUT.gguf 1b|8b [LAYERS]: a `llama` file in Q4_K_M with random
-// weights in the shape of a model of 1 or 8 thousand million parameters, with 2 of its layers by
-// default and the vocabulary of TOKENIZER.gguf (49,152 entries of SmolLM2's where the shape's own
-// model has 128,256). llama.cpp's type mix gives Q6_K to every second layer's values and ffn_down
-// in the whole model and in 2 or 4 layers alike, so layers cost what they cost in the whole model.
+// weights in the shape of a model of 1 or 8 billion parameters, with 2 of its layers by default and
+// the vocabulary of TOKENIZER.gguf (49,152 entries of SmolLM2's where the shape's own model has
+// 128,256). llama.cpp's type mix gives Q6_K to the values and ffn_down of half of the layers, in
+// the whole model and in 2 or 4 layers alike, so layers cost what they cost in the whole model.
 // Speed only: what it answers means nothing, and heed measures no KL on it.
 #include <ggml.h>
 #include <gguf.h>
@@ -52,15 +52,16 @@ bool fail(const char* path, const char* what) {
   return false;
 }
 
-// The keys of the tokenizer alone; returns the number of its entries, 0 if there is none.
-size_t take_vocabulary(const char* path, gguf_context* out) {
+// The keys of the tokenizer alone; `size` becomes the number of its entries.
+bool take_vocabulary(const char* path, gguf_context* out, size_t& size) {
   const Gguf source(gguf_init_from_file(path, {.no_alloc = true, .ctx = nullptr}));
   if (source == nullptr) return fail(path, "is no readable GGUF file");
   const int64_t tokens = gguf_find_key(source.get(), "tokenizer.ggml.tokens");
   if (tokens < 0 || gguf_get_kv_type(source.get(), tokens) != GGUF_TYPE_ARRAY) {
     return fail(path, "has no tokenizer.ggml.tokens");
   }
-  const size_t size = gguf_get_arr_n(source.get(), tokens);
+  size = gguf_get_arr_n(source.get(), tokens);
+  if (size == 0) return fail(path, "has an empty tokenizer.ggml.tokens");
   gguf_set_kv(out, source.get());
   std::vector<std::string> others;
   for (int64_t i = 0; i < gguf_get_n_kv(out); ++i) {
@@ -68,7 +69,7 @@ size_t take_vocabulary(const char* path, gguf_context* out) {
     if (!key.starts_with("tokenizer.")) others.push_back(key);
   }
   for (const std::string& key : others) gguf_remove_key(out, key.c_str());
-  return size;
+  return true;
 }
 
 void set_keys(gguf_context* out, const Shape& shape, int layers, size_t vocab) {
@@ -144,7 +145,7 @@ std::vector<char> values_of(const ggml_tensor* tensor, uint64_t stream) {
   return bytes;
 }
 
-// One tensor in memory at a time: the file of 8b has 1.7 GB.
+// One tensor in memory at a time: the file of 8b has 1.7 GB with two layers and 15 with all 32.
 bool write_file(const char* path, const gguf_context* out, ggml_context* tensors) {
   const File file(std::fopen(path, "wb"));
   if (file == nullptr) return fail(path, std::strerror(errno));
@@ -165,8 +166,8 @@ bool write_file(const char* path, const gguf_context* out, ggml_context* tensors
 
 bool write_random(const char* tokenizer, const std::string& to, const Shape& shape, int layers) {
   const Gguf out(gguf_init_empty());
-  const size_t vocab = take_vocabulary(tokenizer, out.get());
-  if (vocab == 0) return false;
+  size_t vocab = 0;
+  if (!take_vocabulary(tokenizer, out.get(), vocab)) return false;
   constexpr size_t kTensorsALayer = 9, kOtherTensors = 3;
   const size_t count = kTensorsALayer * static_cast<size_t>(layers) + kOtherTensors;
   const Tensors tensors(ggml_init(
