@@ -16,9 +16,15 @@ import statistics
 import subprocess
 import sys
 
-PROGRAM = pathlib.Path(__file__).resolve().parents[2] / "build" / "release" / "bench" / "bench_load"
+sys.dont_write_bytecode = True  # nothing appears in the source tree
+
+from bench_files import BUILD, ROOT
+
+PROGRAM = BUILD / "bench" / "bench_load"
 ENGINES = ("heed", "llama.cpp")
-MARK = 1.5  # of llama.cpp's time, at most (design 11)
+MARK = 1.5  # of llama.cpp's time, at most
+COLUMNS = (("load_s", 1, 2), ("ready_s", 1, 2), ("resident_bytes", 2**20, 0),
+           ("peak_bytes", 2**20, 0))  # (key, its unit, digits)
 
 
 def measure(file, engine, threads):
@@ -28,46 +34,67 @@ def measure(file, engine, threads):
     return json.loads(done.stdout)
 
 
-def line(file, rows):
-    def median(engine, key):
-        return statistics.median(row[key] for row in rows[engine])
+def turns(file, rounds, threads):
+    """{engine: rows}; the engines begin by turns, and their first reads are no rows."""
+    rows = {engine: [] for engine in ENGINES}
+    for engine in ENGINES:
+        measure(file, engine, threads)
+    for turn in range(rounds):
+        for engine in ENGINES if turn % 2 == 0 else ENGINES[::-1]:
+            rows[engine].append(measure(file, engine, threads))
+    return rows
 
-    def ratio(key):
-        pairs = zip(rows["heed"], rows["llama.cpp"])
-        return statistics.median(heed[key] / other[key] for heed, other in pairs)
 
+def ratio(rows, key):
+    """Median of heed's over llama.cpp's of the same turn."""
+    pairs = zip(rows["heed"], rows["llama.cpp"])
+    return statistics.median(heed[key] / llama[key] for heed, llama in pairs)
+
+
+def passes(rows):
+    return max(ratio(rows, "load_s"), ratio(rows, "ready_s")) <= MARK
+
+
+def table_line(file, rows):
     cells = [pathlib.Path(file).name]
-    for key, unit, digits in (("load_s", 1, 2), ("ready_s", 1, 2), ("resident_bytes", 2**20, 0),
-                              ("peak_bytes", 2**20, 0)):
-        both = " / ".join(f"{median(engine, key) / unit:.{digits}f}" for engine in ENGINES)
-        cells.append(f"{both} = **{ratio(key):.2f}**")
-    worst = max(ratio("load_s"), ratio("ready_s"))
-    return "| " + " | ".join(cells) + f" | {'pass' if worst <= MARK else 'FAIL'} |", worst <= MARK
+    for key, unit, digits in COLUMNS:
+        medians = [statistics.median(row[key] for row in rows[engine]) / unit
+                   for engine in ENGINES]
+        both = " / ".join(f"{value:.{digits}f}" for value in medians)
+        cells.append(f"{both} = **{ratio(rows, key):.2f}**")
+    cells.append("pass" if passes(rows) else "FAIL")
+    return "| " + " | ".join(cells) + " |"
+
+
+def positive(text):
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is below 1")
+    return value
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="+", metavar="MODEL.gguf")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=positive, default=5)
+    parser.add_argument("--threads", type=positive, default=2)
     options = parser.parse_args()
+    if not PROGRAM.exists():
+        sys.exit(f"load: {PROGRAM.relative_to(ROOT)} is missing; build the target bench_load")
     print("heed / llama.cpp = ratio, medians of turns; seconds and MiB\n\n"
-          "| file | loaded | first logits | resident | peak | |\n|---|---|---|---|---|---|")
+          "| file | loaded | first logits | resident | peak | |\n|---|---|---|---|---|---|",
+          flush=True)
     good = True
     for file in options.files:
-        rows = {engine: [] for engine in ENGINES}
-        for turn in range(-1, options.rounds):
-            order = ENGINES if turn % 2 == 0 else ENGINES[::-1]
-            for engine in order:
-                row = measure(file, engine, options.threads)
-                if turn >= 0:
-                    rows[engine].append(row)
-        text, passed = line(file, rows)
-        good = good and passed
-        print(text, flush=True)
+        rows = turns(file, options.rounds, options.threads)
+        print(table_line(file, rows), flush=True)
+        good = good and passes(rows)
     return 0 if good else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 """OpenVINO GenAI behind a pipe: one JSON request a line on stdin, one JSON answer a line on stdout.
 
-{"open": {"name": C, "file": F, "threads": T}, "as": K} -> {"precision": ..., "version": ...}
+{"open": {"name": C, "file": F, "threads": T}, "as": K} -> {"opened": K}
 {"run": {"prompt": [ids], "new": N}, "as": K} -> {"first_s": s, "rest_s": [s, ...], "ids": [...]}
 {"close": K} -> {"closed": K}
 
 K is any name for a pipeline, C its configuration: "stateful" (one graph with its cache as state),
 "paged" (continuous batching, its default chunks) or "paged, whole prompts" (the same, with prompts
-in one chunk). Keys and values are u8 by default in all of them. An answer of {"error": text} is the library's own message.
-Needs openvino-genai (pip install openvino-genai openvino-tokenizers).
+in one chunk). Keys and values are u8 by default in all of them. An answer of {"error": text} is the
+library's own message. Needs openvino-genai (pip install openvino-genai openvino-tokenizers).
 """
 import json
 import os
@@ -62,8 +62,7 @@ def answer(pipelines, request):
     name = request["as"]
     if "open" in request:
         pipelines[name] = open_pipeline(**request["open"])
-        precision = openvino.Core().get_property("CPU", "INFERENCE_PRECISION_HINT")
-        return {"precision": str(precision), "version": openvino_genai.__version__}
+        return {"opened": name}
     return run(pipelines[name], **request["run"])
 
 

@@ -6,21 +6,29 @@ GenAI has none that takes token counts, so openvino_worker.py keeps its pipeline
 import json
 import pathlib
 import random
+import select
 import statistics
 import subprocess
+import tempfile
 
 from peer_tests import Test, batches
 
 CHOICE_PROMPT, CHOICE_SHORT, CHOICE_NEW = Test("pp", 2048), Test("pp", 512), Test("tg", 16, 0)
-PATIENCE_S = 1800  # for one process
+PATIENCE_S = 1800  # for one process, or one answer of OpenVINO's
 CHEAP_FILL = 3     # repeats of a generation where the depth is filled once for all of them
 OPENVINO = ("stateful", "paged", "paged, whole prompts")
+OPENVINO_WORKER = pathlib.Path(__file__).resolve().with_name("openvino_worker.py")
 ANSWER_TOKENS = 512  # of the text; answers are compared behind each of them,
 ANSWER_STEP = 32     # or, where a call tells one only, behind every 32nd
 
 
 class Refused(Exception):
     """The engine's own words on why it does not take a file or a test."""
+
+
+def last_words(stderr):
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    return " ".join(lines[-3:]) or "no message"
 
 
 def process(command):
@@ -33,13 +41,23 @@ def process(command):
     except subprocess.TimeoutExpired as problem:
         raise Refused(f"{name} was not done after {PATIENCE_S} s") from problem
     if done.returncode != 0:
-        last = [line for line in done.stderr.splitlines() if line.strip()][-3:]
-        raise Refused(f"{name} ended with {done.returncode}: {' '.join(last) or 'no message'}")
+        raise Refused(f"{name} ended with {done.returncode}: {last_words(done.stderr)}")
     return done.stdout
 
 
 def comma(values):
     return ",".join(str(value) for value in sorted(set(values)))
+
+
+def benchmark_calls(tests):
+    """(kind, repeats, arguments) of each call of a program that fills a depth once for all
+    repeats: heed bench, and llama.cpp's llama-bench."""
+    for kind, n, repeats, part in batches(tests, CHEAP_FILL):
+        if kind == "pp":
+            what = ["-p", comma(test.n for test in part), "-n", 0]
+        else:
+            what = ["-p", 0, "-n", n, "-d", comma(test.depth for test in part)]
+        yield kind, repeats, [*what, "-r", repeats]
 
 
 def rate(samples):
@@ -73,6 +91,9 @@ class Engine:
         `reference` is what this gave for llama.cpp, which needs none."""
         del model, text, reference, config
 
+    def stop(self):
+        """Ends what the engine keeps between turns."""
+
 
 class Heed(Engine):
     def __init__(self, program, threads):
@@ -81,13 +102,9 @@ class Heed(Engine):
 
     def measure(self, model, tests, config):
         found = {}
-        for kind, n, repeats, part in batches(tests, CHEAP_FILL):
-            if kind == "pp":
-                what = ["-p", comma(test.n for test in part), "-n", 0]
-            else:
-                what = ["-p", 0, "-n", n, "-d", comma(test.depth for test in part)]
-            text = process([self.program, "bench", "-m", model.file, *what, "-r", repeats, "-t",
-                            self.threads, "--beyond-context", "--offline", "-q", "-o", "json"])
+        for kind, _, what in benchmark_calls(tests):
+            text = process([self.program, "bench", "-m", model.file, *what, "-t", self.threads,
+                            "--beyond-context", "--offline", "-q", "-o", "json"])
             report = json.loads(text)
             for row in report["rows"]:
                 test = Test(kind, row["n"], row["depth"])
@@ -146,14 +163,10 @@ class LlamaCpp(LlamaFamily):
 
     def measure(self, model, tests, config):
         found = {}
-        for kind, n, repeats, part in batches(tests, CHEAP_FILL):
-            if kind == "pp":
-                what = ["-p", comma(test.n for test in part), "-n", 0]
-            else:
-                what = ["-p", 0, "-n", n, "-d", comma(test.depth for test in part)]
+        for kind, repeats, what in benchmark_calls(tests):
             # Its warm-up is the whole prompt, which a long one does not need.
             warm = ["--no-warmup"] if kind == "pp" and repeats == 1 else []
-            for row in self.run(model, [*what, "-r", repeats, *warm], config[kind]):
+            for row in self.run(model, [*what, *warm], config[kind]):
                 test = Test(kind, row["n_prompt"] or row["n_gen"], row["n_depth"])
                 found[test] = rate(row["samples_ts"])
         return found
@@ -178,51 +191,75 @@ class IkLlamaCpp(LlamaFamily):
             trials[config] = self.measure(model, [CHOICE_PROMPT], {"pp": config})
         return {"pp": best(trials, CHOICE_PROMPT), "tg": f"{self.base} -ub 512"}
 
+    @staticmethod
+    def calls(tests):
+        """(kind, depth, arguments) of each call."""
+        for kind, n, repeats, part in batches(tests):
+            if kind == "pp":
+                lengths = comma(test.n for test in part)
+                yield kind, 0, ["-p", lengths, "-n", 0, "-r", repeats]
+                continue
+            for test in part:
+                what = ["-n", 0, "-gp", f"{test.depth},{n}"] if test.depth > 0 else ["-n", n]
+                yield kind, test.depth, ["-p", 0, *what, "-r", repeats]
+
     def measure(self, model, tests, config):
         found = {}
-        for kind, n, repeats, part in batches(tests):
-            calls = []
-            if kind == "pp":
-                calls = [(["-p", comma(test.n for test in part), "-n", 0], None)]
-            elif any(test.depth == 0 for test in part):
-                calls = [(["-p", 0, "-n", n], 0)]
-            calls += [(["-p", 0, "-n", 0, "-gp", f"{test.depth},{n}"], test.depth)
-                      for test in part if test.depth > 0]
-            for what, depth in calls:
-                for row in self.run(model, [*what, "-r", repeats], config[kind]):
-                    test = (Test("pp", row["n_prompt"]) if kind == "pp"
-                            else Test("tg", row["n_gen"], depth))
-                    found[test] = rate(row["samples_ts"])
+        for kind, depth, what in self.calls(tests):
+            for row in self.run(model, what, config[kind]):
+                n = row["n_prompt" if kind == "pp" else "n_gen"]
+                found[Test(kind, n, depth)] = rate(row["samples_ts"])
         return found
 
 
 class OpenVino(Engine):
     def __init__(self, python, threads):
         super().__init__("openvino", threads)
-        self.python, self.worker = python, None
-        self.open = set()  # (file, configuration)
+        self.python, self.worker, self.errors = python, None, None
+        self.open = set()  # keys of the worker's pipelines
+
+    def start(self):
+        self.errors = tempfile.TemporaryFile()
+        self.worker = subprocess.Popen([self.python, OPENVINO_WORKER], stdin=subprocess.PIPE,
+                                       stdout=subprocess.PIPE, stderr=self.errors, text=True)
+
+    def stop(self):
+        if self.worker is not None:
+            self.end()
+
+    def end(self):
+        """Of the worker and its pipelines: (exit code, last words)."""
+        self.worker.communicate()  # the end of its input is the end of its work
+        self.errors.seek(0)
+        words = last_words(self.errors.read().decode(errors="replace"))
+        code = self.worker.returncode
+        self.errors.close()
+        self.worker, self.open = None, set()
+        return code, words
 
     def ask(self, request):
         if self.worker is None:
-            script = pathlib.Path(__file__).resolve().with_name("openvino_worker.py")
-            self.worker = subprocess.Popen([self.python, script], stdin=subprocess.PIPE,
-                                           stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                                           text=True)
+            self.start()
+        answer = ""
         try:
             self.worker.stdin.write(json.dumps(request) + "\n")
             self.worker.stdin.flush()
-            reply = json.loads(self.worker.stdout.readline() or "{}")
+            if not select.select([self.worker.stdout], [], [], PATIENCE_S)[0]:
+                self.worker.kill()
+                self.end()
+                raise Refused(f"OpenVINO GenAI was not done after {PATIENCE_S} s")
+            answer = self.worker.stdout.readline()
         except BrokenPipeError:
-            reply = {}
-        if not reply:
-            code = self.worker.wait()
-            self.worker, self.open = None, set()
-            raise Refused(f"OpenVINO GenAI's process ended with {code} and no message")
+            pass  # it ended before it was asked
+        if not answer:
+            raise Refused("OpenVINO GenAI's process ended with {}: {}".format(*self.end()))
+        reply = json.loads(answer)
         if "error" in reply:
             raise Refused(reply["error"])
         return reply
 
     def key(self, model, config):
+        """Of the pipeline with that file and configuration, which is opened when it is new."""
         key = f"{config}: {model.file}"
         if key not in self.open:
             self.ask({"open": {"name": config, "file": str(model.file),
@@ -282,8 +319,3 @@ class OpenVino(Engine):
             done = self.ask({"run": {"prompt": tokens[:length], "new": 1}, "as": key})
             found[length - 1] = done["ids"][0]
         return {"next": found, "nll": None}
-
-    def stop(self):
-        if self.worker is not None:
-            self.worker.stdin.close()
-            self.worker.wait()

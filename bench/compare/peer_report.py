@@ -4,8 +4,8 @@ import statistics
 from peer_bounds import least_seconds
 from peer_tests import parse_test
 
-# (file, peer, test) -> first mark and goal, of the ratio's median (shared design, section 11). The
-# marks against ik_llama.cpp hold with and without its rearranged weights.
+# (file, peer, test) -> first mark and goal, of the ratio's median. Those against ik_llama.cpp hold
+# with and without its rearranged weights.
 MARKS = {
     ("smollm2", "llama.cpp", "pp512"): (5, 7),
     ("smollm2", "llama.cpp", "pp4096"): (4.6, 5.8),
@@ -24,6 +24,7 @@ MARKS = {
     ("smollm2-q4_0", "openvino", "pp8192"): (1.2, 1.4),
     ("smollm2-q4_0", "openvino", "tg32@4096"): (2.5, 4),
 }
+STEP_TEST = "tg32@0"  # tells a step's layers from its rest
 # An answer is called wrong when it is further from llama.cpp's than another valid engine's is:
 # ids that agree behind at least this share of the tokens, and nats of the text's likelihood.
 AGREEMENT, NLL = 0.8, 0.1
@@ -117,11 +118,11 @@ def whole_seconds(rows, model, engine, test):
     step itself) shows in generation at depth 0: two layers more cost what two layers cost, and the
     rest of the two-layer step is not layers. A prompt has it once, generation in every token."""
     two = seconds_of(rows, model["model"], engine, test)
-    base = seconds_of(rows, model["model"], engine, "tg32@0")
-    four = seconds_of(rows, model["deeper"], engine, "tg32@0")
+    base = seconds_of(rows, model["model"], engine, STEP_TEST)
+    four = seconds_of(rows, model["deeper"], engine, STEP_TEST)
     if None in (two, base, four):
         return None
-    other = max(0.0, 2 * base - four) / 32  # a token
+    other = max(0.0, 2 * base - four) / parse_test(STEP_TEST).n  # a token
     parsed = parse_test(test)
     once = other * (1 if parsed.kind == "pp" else parsed.n)
     return once + max(0.0, two - once) * model["layers"] / 2
@@ -177,7 +178,8 @@ def machine_lines(machine):
 
 def model_lines(report, model, wrong):
     lines = [f"## {model['model']}: {model['about']['name']}, {model['about']['file_type']}", "",
-             "| test | peer | heed | peer | heed ÷ peer | pairs | attention free | at the roofs | |",
+             "| test | peer | heed | peer | heed ÷ peer | pairs | attention free "
+             "| at the roofs | |",
              "|---|---|---|---|---|---|---|---|---|"]
     lines += [table_line(cell, (cell["model"], cell["peer"]) in wrong)
               for cell in report["cells"] if cell["model"] == model["model"]]

@@ -26,11 +26,10 @@ sys.dont_write_bytecode = True  # nothing but rows and copies is written by a ru
 import peer_engines
 import peer_models
 import peer_report
+from bench_files import BUILD, FOLDER, HEED, ROOT, llama_bench_path
 from peer_engines import Refused
 from peer_tests import groups_of, is_long, parse_test, rotated
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-BUILD = ROOT / "build" / "release"
 TEXT = ROOT / "docs" / "demo" / "document.txt"
 DEFAULT_MODELS = "smollm2,smollm2-q4_0,qwen,qwen-q4_0,gemma"
 
@@ -44,22 +43,28 @@ def words(text):
 
 
 class Rows:
-    """rows.jsonl: read once, appended row by row."""
+    """rows.jsonl: read once, appended row by row, the build of heed that they are of first."""
 
     def __init__(self, folder, heed, fresh):
         self.path = folder / "rows.jsonl"
-        build = hashlib.sha256(heed.read_bytes()).hexdigest() if heed.exists() else None
+        self.build = hashlib.sha256(heed.read_bytes()).hexdigest() if heed.exists() else None
         if fresh and self.path.exists():
             self.path.rename(folder / f"rows-{int(self.path.stat().st_mtime)}.jsonl")
         self.rows = []
         if self.path.exists():
             self.rows = [json.loads(line) for line in self.path.read_text().splitlines()]
-        known = [row["sha256"] for row in self.rows if row["kind"] == "heed"]
-        if not known and build:
-            self.add("heed", sha256=build)
-        self.other_build = bool(known) and build not in known
+
+    @property
+    def other_build(self):
+        kept = self.find("heed")
+        return kept is not None and not self.find("heed", sha256=self.build)
 
     def add(self, kind, **fields):
+        if not self.find("heed"):
+            self.write("heed", sha256=self.build)
+        self.write(kind, **fields)
+
+    def write(self, kind, **fields):
         row = {"kind": kind, **fields,
                "at": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")}
         self.rows.append(row)
@@ -74,8 +79,11 @@ class Rows:
 
 
 class Run:
-    def __init__(self, options, rows, models, engines):
-        self.options, self.rows, self.models, self.engines = options, rows, models, engines
+    """`yardstick` is the engine whose answers are right."""
+
+    def __init__(self, options, rows, models, engines, yardstick):
+        self.options, self.rows, self.models = options, rows, models
+        self.engines, self.yardstick = engines, yardstick
         self.until = time.monotonic() + 60 * options.minutes if options.minutes else None
 
     def out_of_time(self):
@@ -122,7 +130,7 @@ class Run:
         if not missing:
             return
         try:
-            reference = self.options.yardstick.answers(model, TEXT, None, None)
+            reference = self.yardstick.answers(model, TEXT, None, None)
         except Refused as problem:
             say(f"{model.name}: no answers to compare with: {problem}")
             return
@@ -219,31 +227,26 @@ class Run:
                     self.take_turn(model, groups[at], turn, turn + at + i)
 
 
-def llama_bench(path):
-    if path:
-        return pathlib.Path(path)
-    found = subprocess.run([ROOT / "scripts" / "bootstrap", "--print-llama-bench"],
-                           stdout=subprocess.PIPE, text=True, check=True)
-    return pathlib.Path(found.stdout.strip())
-
-
-def engines_of(options, heed):
-    """Those that were asked for and are there; the others with the way to get them."""
+def known_engines(options):
+    """{name: (engine, its program, how to get it)}"""
     threads = options.threads
-    next_tokens = BUILD / "bench" / "bench_next_tokens"
-    options.yardstick = peer_engines.LlamaCpp(llama_bench(options.llama_bench), next_tokens,
-                                              threads)
-    ik = pathlib.Path(options.ik or "")
-    beside = ik / "bench_next_tokens"
-    every = {"heed": (peer_engines.Heed(heed, threads), heed, "run make build"),
-             "llama.cpp": (options.yardstick, options.yardstick.bench,
-                           "run scripts/bootstrap --llama-bench"),
+    llama = peer_engines.LlamaCpp(pathlib.Path(options.llama_bench or llama_bench_path()),
+                                  BUILD / "bench" / "bench_next_tokens", threads)
+    every = {"heed": (peer_engines.Heed(HEED, threads), HEED, "run make build"),
+             "llama.cpp": (llama, llama.bench, "run scripts/bootstrap --llama-bench"),
              "openvino": (peer_engines.OpenVino(options.openvino_python, threads),
                           pathlib.Path(options.openvino_python or "openvino's Python"),
                           "give --openvino-python")}
+    ik = pathlib.Path(options.ik or "ik_llama.cpp's folder")
     for repack in (False, True):
-        engine = peer_engines.IkLlamaCpp(ik / "llama-bench", beside, threads, repack)
-        every[engine.name] = (engine, ik / "llama-bench", "give --ik, the folder it was built in")
+        engine = peer_engines.IkLlamaCpp(ik / "llama-bench", ik / "bench_next_tokens", threads,
+                                         repack)
+        every[engine.name] = (engine, engine.bench, "give --ik, the folder it was built in")
+    return every
+
+
+def present_engines(options, every):
+    """Those that were asked for and are there; says of the others how to get them."""
     engines = []
     for name in words(options.engines):
         if name not in every:
@@ -278,7 +281,7 @@ def parse_options():
         help="Python with openvino-genai ($HEED_PEER_OPENVINO_PYTHON)")
     add("--llama-bench", default=os.environ.get("HEED_PEER_LLAMA_BENCH"),
         help="llama.cpp's (default: scripts/bootstrap's; $HEED_PEER_LLAMA_BENCH)")
-    add("--out", type=pathlib.Path, default=ROOT / "build" / "bench" / "peers")
+    add("--out", type=pathlib.Path, default=FOLDER / "peers")
     add("--fresh", action="store_true", help="set the rows that are there aside")
     add("--report", action="store_true", help="measure nothing")
     add("-o", "--output", choices=["md", "json"], default="md")
@@ -290,31 +293,31 @@ def parse_options():
     return options
 
 
-def measure(options, rows, heed):
+def measure(options, rows):
+    if not HEED.exists():
+        sys.exit(f"peers: {HEED.relative_to(ROOT)} is missing; run make build")
     if rows.other_build:
         sys.exit(f"peers: the rows in {options.out} are of another build of heed; --fresh sets "
                  "them aside, --report shows them")
-    folder = ROOT / "build" / "bench"
-    library = peer_models.Models(ROOT, BUILD, folder)
-    engines = engines_of(options, heed)
+    every = known_engines(options)
+    yardstick, *_ = every["llama.cpp"]
+    engines = present_engines(options, every)
     try:
-        models = [library.get(word) for word in words(options.models)]
-        Run(options, rows, models, engines).measure()
+        models = [peer_models.get(word) for word in words(options.models)]
+        Run(options, rows, models, engines, yardstick).measure()
     except (ValueError, subprocess.CalledProcessError) as problem:
         sys.exit(f"peers: {problem}")
     finally:
         for engine in engines:
-            if isinstance(engine, peer_engines.OpenVino):
-                engine.stop()
+            engine.stop()
 
 
 def main():
     options = parse_options()
     options.out.mkdir(parents=True, exist_ok=True)
-    heed = BUILD / "heed"
-    rows = Rows(options.out, heed, options.fresh)
+    rows = Rows(options.out, HEED, options.fresh)
     if not options.report:
-        measure(options, rows, heed)
+        measure(options, rows)
     report = peer_report.report_of(rows.rows)
     if options.output == "json":
         print(json.dumps(report, indent=1))

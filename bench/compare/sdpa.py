@@ -7,8 +7,8 @@
 Every distinct shape of the report is timed in f32 and bf16 on as many threads as heed had, and the
 median is set against heed's of the same format. The two run in different processes, so a ratio here
 is weaker evidence than the alternating ones against ggml. Differences in the work that favour
-PyTorch: its keys and values lie ready as tensors (heed's figure includes storing them), and a prompt
-is one call over all rows. Needs torch (pip install torch).
+PyTorch: its keys and values lie ready as tensors (heed's figure includes storing them), and a
+prompt is one call over all rows. Needs torch (pip install torch).
 """
 import argparse
 import json

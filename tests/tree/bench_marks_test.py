@@ -1,24 +1,14 @@
 #!/usr/bin/env python3
-"""What scripts/bench calls a pass: rates against their marks, and the KL of the rows they are of."""
+"""What scripts/bench calls a pass: rates against their marks, and the KL of the same rows."""
 import contextlib
-import importlib.machinery
-import importlib.util
 import io
 import json
-import pathlib
 import sys
-import tempfile
 import unittest
 
-SCRIPT = pathlib.Path(__file__).resolve().parents[2] / "scripts" / "bench"
+sys.dont_write_bytecode = True
 
-
-def load_bench():
-    loader = importlib.machinery.SourceFileLoader("bench", str(SCRIPT))
-    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("bench", loader))
-    sys.dont_write_bytecode = True
-    loader.exec_module(module)
-    return module
+from script_case import FolderCase, load_script
 
 
 def pair(ratio=2.0, p10=1.5, heed_kl=1e-3, llama_kl=1e-3, repeats=5):
@@ -28,12 +18,11 @@ def pair(ratio=2.0, p10=1.5, heed_kl=1e-3, llama_kl=1e-3, repeats=5):
             {**row, "engine": "llama.cpp", "kl_vs_ref": llama_kl, "ratio_vs": {}, "ratio_p10": {}}]
 
 
-class Marks(unittest.TestCase):
+class Marks(FolderCase):
     def setUp(self):
-        keep = tempfile.TemporaryDirectory()
-        self.addCleanup(keep.cleanup)
-        self.bench = load_bench()
-        self.bench.OUT = pathlib.Path(keep.name)
+        super().setUp()
+        self.bench = load_script("bench")
+        self.bench.OUT = self.folder
 
     def judge(self, rows, marks=None):
         (self.bench.OUT / "qwen.json").write_text(json.dumps({"rows": rows}))
@@ -88,6 +77,30 @@ class Marks(unittest.TestCase):
         self.assertAlmostEqual(check["ratio"], 0.99)
         self.assertIn("flash=on,repack=off,ubatch=512", asked[0])
         self.assertEqual(asked[1][-6:], ["-fa", "on", "--repack", 0, "-ub", "512"])
+
+    def test_a_report_of_other_instructions_than_avx2_is_no_avx2_report(self):
+        self.bench.model_of = lambda name: name
+        self.bench.AVX2_HEED = self.bench.ROOT / "models.json"  # something that is there
+        asked = []
+        for isa, ggml, fine in (("avx2", "avx2", True), ("avx2", "avx512", False),
+                                ("avx512", "avx2", False)):
+            report = {"machine": {"isa": isa, "ggml": ggml}, "rows": []}
+            self.bench.heed_bench = lambda *words, **variables: asked.append(
+                (words, variables)) or report
+            if fine:
+                self.bench.compare_avx2("avx2-qwen")
+                self.assertEqual(self.bench.read("avx2-qwen"), report)
+            else:
+                self.assertRaises(SystemExit, self.bench.compare_avx2, "avx2-qwen")
+        (_, arguments, binary), variables = asked[0]
+        self.assertEqual(arguments[:2], ["-m", "qwen"])
+        self.assertEqual((binary, variables), (self.bench.AVX2_HEED, {"HEED_ISA": "avx2"}))
+
+    def test_the_avx2_pieces_say_how_to_build_what_they_run(self):
+        self.bench.AVX2_HEED = self.bench.ROOT / "no such build"
+        with self.assertRaises(SystemExit) as stopped:
+            self.bench.compare_avx2("avx2-qwen")
+        self.assertIn("scripts/bootstrap --isa avx2", str(stopped.exception))
 
     def test_the_fastest_tenth_lies_between_neighbours(self):
         self.assertAlmostEqual(self.bench.quantile([3.0, 1.0, 2.0], 0.1), 1.2)

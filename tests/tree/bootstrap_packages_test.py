@@ -4,17 +4,15 @@
 dpkg-query, dpkg, apt-get and sudo are small scripts on a PATH that holds nothing else but env.
 They write down what they were called with.
 """
-import importlib.machinery
-import importlib.util
 import io
 import os
-import pathlib
 import sys
-import tempfile
 import unittest
 from unittest import mock
 
-SCRIPT = pathlib.Path(__file__).resolve().parents[2] / "scripts" / "bootstrap"
+sys.dont_write_bytecode = True
+
+from script_case import FolderCase, load_script
 
 # Says "installed" of the packages that are named in the file `installed`, as dpkg-query does.
 DPKG_QUERY = """
@@ -27,34 +25,29 @@ done
 exit 1
 """
 CALLED = 'echo "{name} $* [$DEBIAN_FRONTEND]" >> "$FAKES/calls"\n'
-SUDO = 'echo "sudo $*" >> "$FAKES/calls"\n[ "$1" = -n ] || exit 9\nshift\n[ "$1" = true ] || exec "$@"\n'
+SUDO = """echo "sudo $*" >> "$FAKES/calls"
+[ "$1" = -n ] || exit 9
+shift
+[ "$1" = true ] || exec "$@"
+"""
 
 
-def load_bootstrap():
-    loader = importlib.machinery.SourceFileLoader("bootstrap", str(SCRIPT))
-    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("bootstrap", loader))
-    sys.dont_write_bytecode = True
-    loader.exec_module(module)
-    return module
-
-
-class Packages(unittest.TestCase):
+class Packages(FolderCase):
     def setUp(self):
-        keep = tempfile.TemporaryDirectory()
-        self.addCleanup(keep.cleanup)
-        self.fakes = pathlib.Path(keep.name)
-        (self.fakes / "calls").touch()
-        (self.fakes / "env").symlink_to("/usr/bin/env")
+        super().setUp()
+        (self.folder / "calls").touch()
+        (self.folder / "env").symlink_to("/usr/bin/env")
         self.fake("dpkg-query", DPKG_QUERY)
         for name in ("dpkg", "apt-get"):
             self.fake(name, CALLED.format(name=name))
-        self.script = load_bootstrap()
-        self.script.HOME = self.fakes / "home"
+        self.script = load_script("bootstrap")
+        self.script.HOME = self.folder / "home"
         self.script.LOGS = self.script.HOME / "logs"
         self.installed(self.script.DEBIAN)
         self.out = io.StringIO()
         for patch in (mock.patch("sys.stdout", self.out), mock.patch("sys.argv", ["bootstrap"]),
-                      mock.patch.dict(os.environ, {"PATH": keep.name, "FAKES": keep.name}),
+                      mock.patch.dict(os.environ, dict.fromkeys(("PATH", "FAKES"),
+                                                                str(self.folder))),
                       mock.patch.object(self.script, "has_pip", lambda: False),
                       mock.patch.object(self.script, "obey_signals"),
                       mock.patch.object(self.script, "build_deps", self.build_deps)):
@@ -67,12 +60,12 @@ class Packages(unittest.TestCase):
         return "prefix"
 
     def fake(self, name, text):
-        path = self.fakes / name
+        path = self.folder / name
         path.write_text("#!/bin/sh\n" + text)
         path.chmod(0o755)
 
     def installed(self, names):
-        (self.fakes / "installed").write_text("".join(name + "\n" for name in names))
+        (self.folder / "installed").write_text("".join(name + "\n" for name in names))
 
     def without(self, *names):
         self.installed([name for name in self.script.DEBIAN if name not in names])
@@ -81,7 +74,7 @@ class Packages(unittest.TestCase):
         """Exit code and calls of a whole run."""
         with mock.patch.object(self.script.os, "geteuid", return_value=user):
             code = self.script.main()
-        return code, (self.fakes / "calls").read_text().splitlines()
+        return code, (self.folder / "calls").read_text().splitlines()
 
     EXPECTED = ["dpkg --configure -a [noninteractive]", "apt-get update [noninteractive]",
                 "apt-get install -y --no-install-recommends ninja-build zlib1g-dev "
@@ -141,7 +134,7 @@ class Packages(unittest.TestCase):
         self.assertFalse(self.built)
 
     def test_a_system_without_dpkg_is_told_what_is_taken_as_given(self):
-        (self.fakes / "dpkg-query").unlink()
+        (self.folder / "dpkg-query").unlink()
         self.assertEqual(self.run_as(0), (0, []))
         self.assertTrue(self.built)
         self.assertIn("libcli11-dev", self.out.getvalue())

@@ -5,22 +5,20 @@ The index is a folder with one small source package whose build backend writes a
 so the tests see whether code of a package was executed. Nothing here needs a network.
 """
 import hashlib
-import importlib.machinery
-import importlib.util
 import io
 import os
-import pathlib
 import shutil
 import signal
 import subprocess
 import sys
 import tarfile
-import tempfile
 import time
 import unittest
 from unittest import mock
 
-SCRIPT = pathlib.Path(__file__).resolve().parents[2] / "scripts" / "bootstrap"
+sys.dont_write_bytecode = True
+
+from script_case import ROOT, FolderCase, load_script
 NAME, VERSION = "heed-test-sources", "1.2"
 SDIST = f"heed_test_sources-{VERSION}.tar.gz"
 BACKEND = """
@@ -41,15 +39,6 @@ version = "1.2"
 """
 
 
-def load_bootstrap():
-    loader = importlib.machinery.SourceFileLoader("bootstrap", str(SCRIPT))
-    spec = importlib.util.spec_from_loader("bootstrap", loader)
-    module = importlib.util.module_from_spec(spec)
-    sys.dont_write_bytecode = True
-    loader.exec_module(module)
-    return module
-
-
 def write_sdist(path, own_backend_path):
     folder = SDIST[: -len(".tar.gz")]
     pyproject = PYPROJECT if own_backend_path else PYPROJECT.replace('backend-path = ["."]\n', "")
@@ -63,15 +52,13 @@ def write_sdist(path, own_backend_path):
             tar.addfile(entry, io.BytesIO(text.encode()))
 
 
-class Bootstrap(unittest.TestCase):
+class Bootstrap(FolderCase):
     def setUp(self):
-        keep = tempfile.TemporaryDirectory()
-        self.addCleanup(keep.cleanup)
-        self.folder = pathlib.Path(keep.name)
+        super().setUp()
         self.index = self.folder / "index"
         self.index.mkdir()
         self.marker = self.folder / "package_code_ran"
-        self.script = load_bootstrap()
+        self.script = load_script("bootstrap")
         home = self.folder / "home"
         for name, value in {"PACKAGE": NAME, "VERSION": VERSION, "SDIST": SDIST, "HOME": home,
                             "SOURCE_PREFIX": SDIST[:-7] + "/vendor/llama.cpp/",
@@ -157,54 +144,53 @@ class Bootstrap(unittest.TestCase):
             self.assertIn(part, str(caught.exception))
 
 
-class Keys(unittest.TestCase):
+class Keys(FolderCase):
     def test_each_instruction_set_has_a_prefix_of_its_own(self):
-        script = load_bootstrap()
-        self.assertEqual(len({script.deps_key(isa) for isa in script.ISA_FLAGS}), 2)
+        script = load_script("bootstrap")
+        self.assertEqual(set(script.ISA_FLAGS), {"native", "avx2"})
+        self.assertNotEqual(script.deps_key("native"), script.deps_key("avx2"))
         self.assertIn("-DGGML_NATIVE=OFF", script.deps_flags("avx2"))
         self.assertIn("-DGGML_AVX512=OFF", script.deps_flags("avx2"))
         self.assertNotIn("-DGGML_NATIVE=OFF", script.deps_flags("native"))
 
     def test_every_file_of_the_recipe_is_in_the_key_and_llama_bench_stays_itself(self):
-        script = load_bootstrap()
-        with tempfile.TemporaryDirectory() as folder:
-            script.ROOT = pathlib.Path(folder)
-            recipe = script.ROOT / "cmake" / "deps"
-            shutil.copytree(SCRIPT.parents[1] / "cmake" / "deps", recipe)
-            names = sorted(path.name for path in recipe.iterdir())
-            self.assertEqual(names, ["CMakeLists.txt", "waits_yield.cmake"])
-            keys, bench = {script.deps_key("native")}, script.llama_bench_path()
-            for name in names:
-                with open(recipe / name, "a") as out:
-                    out.write("# changed\n")
-                keys.add(script.deps_key("native"))
-                self.assertEqual(script.llama_bench_path(), bench)
-            self.assertEqual(len(keys), 1 + len(names))
+        script = load_script("bootstrap")
+        script.ROOT = self.folder
+        recipe = script.ROOT / "cmake" / "deps"
+        shutil.copytree(ROOT / "cmake" / "deps", recipe)
+        names = sorted(path.name for path in recipe.iterdir())
+        self.assertEqual(names, ["CMakeLists.txt", "waits_yield.cmake"])
+        keys, bench = {script.deps_key("native")}, script.llama_bench_path()
+        for name in names:
+            with open(recipe / name, "a") as out:
+                out.write("# changed\n")
+            keys.add(script.deps_key("native"))
+            self.assertEqual(script.llama_bench_path(), bench)
+        self.assertEqual(len(keys), 1 + len(names))
 
 
-class Interruption(unittest.TestCase):
+class Interruption(FolderCase):
     def test_an_interrupted_step_takes_its_grandchildren_with_it(self):
-        with tempfile.TemporaryDirectory() as folder:
-            pid_file = pathlib.Path(folder) / "pid"
-            # As cmake does with ninja: a child that dies at once and leaves a grandchild at work.
-            child = (f"import subprocess, time; p = subprocess.Popen(['sleep', '60']); "
-                     f"open({str(pid_file)!r}, 'w').write(str(p.pid)); time.sleep(60)")
-            program = ("import importlib.machinery as m, importlib.util as u, sys\n"
-                       f"l = m.SourceFileLoader('bootstrap', {str(SCRIPT)!r})\n"
-                       "b = u.module_from_spec(u.spec_from_loader('bootstrap', l))\n"
-                       "sys.dont_write_bytecode = True\n"
-                       "l.exec_module(b)\n"
-                       "b.obey_signals()\n"
-                       f"b.run_logged('step', [sys.executable, '-c', {child!r}])\n")
-            process = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.DEVNULL,
-                                       env={**os.environ, "HEED_HOME": folder})
-            limit = time.monotonic() + 20
-            while not (pid_file.exists() and pid_file.read_text()) and time.monotonic() < limit:
-                time.sleep(0.02)
-            grandchild = int(pid_file.read_text())
-            process.send_signal(signal.SIGTERM)
-            process.wait(timeout=20)
-            self.assertFalse(alive(grandchild))
+        pid_file = self.folder / "pid"
+        # As cmake does with ninja: a child that dies at once and leaves a grandchild at work.
+        child = (f"import subprocess, time; p = subprocess.Popen(['sleep', '60']); "
+                 f"open({str(pid_file)!r}, 'w').write(str(p.pid)); time.sleep(60)")
+        program = ("import sys\n"
+                   f"sys.path.insert(0, {str(ROOT / 'tests' / 'tree')!r})\n"
+                   "sys.dont_write_bytecode = True\n"
+                   "from script_case import load_script\n"
+                   "b = load_script('bootstrap')\n"
+                   "b.obey_signals()\n"
+                   f"b.run_logged('step', [sys.executable, '-c', {child!r}])\n")
+        process = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.DEVNULL,
+                                   env={**os.environ, "HEED_HOME": str(self.folder)})
+        limit = time.monotonic() + 20
+        while not (pid_file.exists() and pid_file.read_text()) and time.monotonic() < limit:
+            time.sleep(0.02)
+        grandchild = int(pid_file.read_text())
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=20)
+        self.assertFalse(alive(grandchild))
 
 
 def alive(pid):

@@ -3,15 +3,18 @@
 import json
 import pathlib
 import sys
-import tempfile
 import types
 import unittest
+from unittest import mock
 
-FOLDER = pathlib.Path(__file__).resolve().parents[2] / "bench" / "compare"
 sys.dont_write_bytecode = True
-sys.path.insert(0, str(FOLDER))
+
+from script_case import ROOT, FolderCase
+
+sys.path.insert(0, str(ROOT / "bench" / "compare"))
 
 import peer_bounds
+import peer_models
 import peer_report
 import peers
 from peer_engines import Engine, Refused
@@ -114,14 +117,14 @@ class Cells(unittest.TestCase):
         self.assertEqual([at(value, "openvino") for value in (0.99, 1.0)], ["lost", ""])
 
     def test_every_mark_is_measured_by_default_or_by_the_other_script(self):
-        library = peers.peer_models.Models.__new__(peers.peer_models.Models)
-        library.published = library.copy = lambda *_: pathlib.Path("file")
+        files = mock.Mock(published=lambda *_: pathlib.Path("file"))
+        with mock.patch.object(peer_models, "bench_files", files):
+            known = {name: peer_models.known(name) for name, _, _ in peer_report.MARKS}
         for name, peer, test in peer_report.MARKS:
             if peer == "llama.cpp" and test == "pp4096":
                 continue  # scripts/bench
-            known = library.known(name)
-            self.assertIn(peer, known.peers)
-            self.assertIn(test, map(str, known.tests_of(peer)))
+            self.assertIn(peer, known[name].peers)
+            self.assertIn(test, map(str, known[name].tests_of(peer)))
 
 
 class Extrapolation(unittest.TestCase):
@@ -198,22 +201,25 @@ class Fake(Engine):
         return {"tokens": [1], "next": {0: 5}, "nll": None}
 
 
-class Turns(unittest.TestCase):
+class Turns(FolderCase):
     def setUp(self):
-        keep = tempfile.TemporaryDirectory()
-        self.addCleanup(keep.cleanup)
-        self.folder = pathlib.Path(keep.name)
+        super().setUp()
         self.heed = self.folder / "heed"
         self.heed.write_bytes(b"one build")
+        quiet = mock.patch.object(peers, "say")
+        quiet.start()
+        self.addCleanup(quiet.stop)
 
-    def run_once(self, engines, rounds=2, tests=("pp512", "pp2048", "pp8192"), minutes=0):
+    def run_of(self, rows, engines, models=(), **changed):
+        options = {"tests": [], "rounds": 2, "long_rounds": 1, "minutes": 0, "no_choice": True}
+        return peers.Run(types.SimpleNamespace(**{**options, **changed}), rows, models, engines,
+                         Fake("llama.cpp"))
+
+    def run_once(self, engines, tests=("pp512", "pp2048", "pp8192"), **changed):
         rows = peers.Rows(self.folder, self.heed, False)
-        options = types.SimpleNamespace(
-            tests=[parse_test(test) for test in tests], rounds=rounds, long_rounds=1,
-            minutes=minutes, no_choice=True, yardstick=Fake("llama.cpp"))
         models = [Model("smollm2", self.folder, about=ABOUT)]
-        peers.say = lambda text: None
-        peers.Run(options, rows, models, engines).measure()
+        self.run_of(rows, engines, models, tests=[parse_test(test) for test in tests],
+                    **changed).measure()
         return rows
 
     def test_rows_are_on_disk_and_long_tests_have_fewer_turns(self):
@@ -237,8 +243,7 @@ class Turns(unittest.TestCase):
     def test_answers_are_compared_once_and_of_real_weights_only(self):
         for about, kept in (({}, 1), ({"layers": 16}, 0), ({"like": "smollm2"}, 0)):
             rows = peers.Rows(self.folder, self.heed, True)
-            options = types.SimpleNamespace(minutes=0, no_choice=True, yardstick=Fake("llama.cpp"))
-            run = peers.Run(options, rows, [], [Fake("heed"), Fake("openvino")])
+            run = self.run_of(rows, [Fake("heed"), Fake("openvino")])
             for _ in range(2):
                 run.compare_answers(Model("smollm2", self.folder, about=ABOUT, **about))
             self.assertEqual(len(peer_report.of_kind(rows.rows, "answer")), kept)
@@ -246,7 +251,7 @@ class Turns(unittest.TestCase):
     def test_a_deeper_copy_runs_with_the_configurations_of_the_model_it_is_like(self):
         rows = self.run_once([Fake("heed"), Fake("openvino")], rounds=1)
         rows.add("choice", model="smollm2", engine="openvino", config={"pp": "chosen"})
-        run = peers.Run(types.SimpleNamespace(no_choice=True, minutes=0), rows, [], [])
+        run = self.run_of(rows, [])
         deeper = Model("deeper", self.folder, about=ABOUT, like="smollm2")
         self.assertEqual(run.configuration(deeper, Fake("openvino")), {"pp": "chosen"})
         alone = Model("another", self.folder, about=ABOUT)
@@ -283,6 +288,12 @@ class Turns(unittest.TestCase):
         fresh = peers.Rows(self.folder, self.heed, True)
         self.assertFalse(fresh.other_build)
         self.assertEqual(len(list(self.folder.glob("rows-*.jsonl"))), 1)
+
+    def test_reading_rows_writes_none(self):
+        rows = peers.Rows(self.folder, self.heed, False)
+        self.assertFalse(rows.other_build)
+        self.assertEqual(rows.rows, [])
+        self.assertFalse((self.folder / "rows.jsonl").exists())
 
 
 if __name__ == "__main__":
