@@ -52,7 +52,7 @@ def machine_of(rows):
 
 
 def judge_answer(found, reference):
-    """{"agreement", "positions", "nll_difference", "wrong"} against llama.cpp's answers."""
+    """An answer's row: how far it is from llama.cpp's, of the same tokens."""
     both = [found["next"][i] == reference["next"][i] for i in found["next"]
             if i in reference["next"]]
     agreement = sum(both) / len(both) if both else 0.0
@@ -60,9 +60,9 @@ def judge_answer(found, reference):
     if found["nll"] is not None and reference["nll"] is not None:
         difference = found["nll"] - reference["nll"]
     wrong = agreement < AGREEMENT or (difference is not None and abs(difference) > NLL)
-    same_text = found.get("tokens", reference["tokens"]) == reference["tokens"]
+    same_tokens = found.get("tokens", reference["tokens"]) == reference["tokens"]
     return {"agreement": agreement, "positions": len(both), "nll_difference": difference,
-            "same_tokens": same_text, "wrong": wrong and same_text}
+            "same_tokens": same_tokens, "wrong": wrong and same_tokens}
 
 
 def verdict_of(ratio, mark):
@@ -206,6 +206,11 @@ def answer_line(row):
             f"predictions are llama.cpp's{nats}: {words}")
 
 
+def refusal_line(row):
+    test = f", {row['test']}" if row["test"] else ""
+    return f"- {row['model']}, {row['engine']}{test}: {row['message']}"
+
+
 def markdown(report):
     if report["machine"] is None:
         return "nothing is measured yet\n"
@@ -213,8 +218,8 @@ def markdown(report):
     lines = machine_lines(report["machine"])
     for model in report["models"]:
         lines += model_lines(report, model, wrong)
-    lines += ["## Answers", ""] + [answer_line(row) for row in report["answers"]]
-    lines += ["", "## Not measured", ""]
-    lines += [f"- {row['model']}, {row['engine']}{', ' + row['test'] if row['test'] else ''}: "
-              f"{row['message']}" for row in report["not_measured"]]
-    return "\n".join(lines) + "\n"
+    for title, line_of, part in (("Answers", answer_line, report["answers"]),
+                                 ("Not measured", refusal_line, report["not_measured"])):
+        if part:
+            lines += [f"## {title}", "", *map(line_of, part), ""]
+    return "\n".join(lines[:-1]) + "\n"
