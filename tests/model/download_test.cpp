@@ -13,6 +13,7 @@
 #include "http_server.h"
 #include "model/pull.h"
 #include "model/sha256.h"
+#include "model_entry.h"
 #include "model_home.h"
 
 namespace heed {
@@ -24,17 +25,11 @@ class PullHttp : public testing::Test {
  protected:
   // A model whose only source is owner/repo on `server`, as Hugging Face would have it.
   ModelEntry entry() const {
-    ModelEntry entry;
-    entry.name = "h:1";
-    entry.file = "h.gguf";
-    entry.bytes = file_.size();
-    entry.sha256 = sha256_hex(file_);
     ModelSource source;
     source.kind = ModelSource::Kind::kHuggingFace;
     source.repo = "owner/repo";
     source.file = "h-q4_1.gguf";
-    entry.sources.push_back(source);
-    return entry;
+    return entry_of("h", file_, source);
   }
 
   Result<std::string> pull(const HttpServer& server, const PullOptions& options = {}) const {

