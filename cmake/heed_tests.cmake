@@ -142,3 +142,17 @@ foreach(source IN LISTS bench_sources)
     RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/bench")
   target_link_libraries(bench_${name} PRIVATE heed_llm)
 endforeach()
+
+# A comparison with a library that heed does without: only when asked for.
+if(HEED_BENCH_ONEDNN)
+  find_package(dnnl QUIET)
+  find_package(OpenMP QUIET COMPONENTS CXX)
+  if(NOT DNNL_CPU_THREADING_RUNTIME STREQUAL "OMP" OR NOT OpenMP_CXX_FOUND OR NOT HEED_HAVE_LLM)
+    message(FATAL_ERROR "HEED_BENCH_ONEDNN needs oneDNN with OpenMP (Debian: libdnnl-dev) and what "
+      "scripts/bootstrap builds; install them, or leave it OFF")
+  endif()
+  add_executable(bench_onednn_linears "${PROJECT_SOURCE_DIR}/bench/compare/onednn_linears.cpp")
+  set_target_properties(bench_onednn_linears PROPERTIES
+    RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/bench")
+  target_link_libraries(bench_onednn_linears PRIVATE heed_llm DNNL::dnnl OpenMP::OpenMP_CXX)
+endif()

@@ -126,10 +126,7 @@ void BenchVerb::options(CLI::App& app) {
       ->check(one_of({"f32", "f16", "bf16"}));
   add(app, "--cache-type-v", v_type_, "Format of heed's values (-ctv)")
       ->check(one_of({"f32", "f16", "bf16"}));
-  add(app, "--linear", linear_,
-      "Products: heed's own, with inputs in bytes or (accurate) in bf16, or ggml's")
-      ->check(one_of({"heed", "accurate", "ggml"}))
-      ->capture_default_str();
+  add_linear(app, linear_);
   add_flag(app, "--refresh-kl", o_.refresh_kl,
            "Measure kl_vs_ref again even where it is kept; it is taken over a prompt, for "
            "generation rows too");

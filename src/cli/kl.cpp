@@ -84,10 +84,7 @@ void KlVerb::options(CLI::App& app) {
       ->check(one_of({"f32", "f16", "bf16"}));
   add(app, "--cache-type-v", v_type_, "Format of heed's values (-ctv)")
       ->check(one_of({"f32", "f16", "bf16"}));
-  add(app, "--linear", linear_,
-      "Products: heed's own, with inputs in bytes or (accurate) in bf16, or ggml's")
-      ->check(one_of({"heed", "accurate", "ggml"}))
-      ->capture_default_str();
+  add_linear(app, linear_);
   add_threads(app, o_.threads);
   add(app, "-o,--output", output_, "Form of the result")
       ->check(one_of({"text", "json"}))

@@ -134,6 +134,19 @@ CLI::Option* add_threads(CLI::App& app, int& value) {
       ->capture_default_str();
 }
 
+CLI::Option* add_linear(CLI::App& app, std::string& value) {
+  return add(app, "--linear", value,
+             "Products: heed's own, with inputs in bytes or (accurate) in bf16, or ggml's")
+      ->check([](const std::string& word) {
+        return word != "onednn" ? std::string()
+                                : "'onednn': heed's own products serve F32, F16 and BF16 weights, "
+                                  "and heed is built without oneDNN (docs/decisions.md, 22); "
+                                  "leave --linear out, or name heed";
+      })
+      ->check(one_of({"heed", "accurate", "ggml"}))
+      ->capture_default_str();
+}
+
 CLI::Validator one_of(std::vector<std::string> words) {
   std::string all;
   for (const std::string& word : words) all += (all.empty() ? "" : "|") + word;

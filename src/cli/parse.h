@@ -15,7 +15,8 @@ template <class T>
 CLI::Option* add(CLI::App& app, const std::string& names, T& value, const std::string& text);
 CLI::Option* add_flag(CLI::App& app, const std::string& names, bool& value,
                       const std::string& text);
-CLI::Option* add_threads(CLI::App& app, int& value);  // -t
+CLI::Option* add_threads(CLI::App& app, int& value);         // -t
+CLI::Option* add_linear(CLI::App& app, std::string& value);  // --linear
 std::string environment_name(const std::string& names);
 
 // A check against a list of words; the refusal names the nearest and all.

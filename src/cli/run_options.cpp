@@ -52,10 +52,7 @@ void bind_engine(CLI::App& app, RunOptions& o) {
       ->check(one_of({"f32", "f16", "bf16"}));
   add(app, "--cache-type-v", o.v_type, "Format of values (-ctv)")
       ->check(one_of({"f32", "f16", "bf16"}));
-  add(app, "--linear", o.linear,
-      "Products: heed's own, with inputs in bytes or (accurate) in bf16, or ggml's")
-      ->check(one_of({"heed", "accurate", "ggml"}))
-      ->capture_default_str();
+  add_linear(app, o.linear);
   add(app, "--flash-attn", o.flash,
       "Accepted for llama.cpp's sake (-fa): attention is always fused")
       ->check(one_of({"on", "off", "auto", "1", "0", "true", "false"}))

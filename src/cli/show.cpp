@@ -158,10 +158,7 @@ class ShowVerb final : public Verb {
         ->required();
     add_flag(app, "--weights", weights_, "Types, sizes and kernels of the weights, by class");
     add_flag(app, "-v,--verbose", each_, "With --weights: every tensor on a line of its own");
-    add(app, "--linear", linear_,
-        "Products: heed's own, with inputs in bytes or (accurate) in bf16, or ggml's")
-        ->check(one_of({"heed", "accurate", "ggml"}))
-        ->capture_default_str();
+    add_linear(app, linear_);
     add(app, "-o,--output", output_, "Form of the result")
         ->check(one_of({"text", "json"}))
         ->capture_default_str();

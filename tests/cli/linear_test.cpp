@@ -64,5 +64,15 @@ TEST_F(LinearOption, an_unknown_name_is_refused_with_the_nearest) {
   }
 }
 
+TEST_F(LinearOption, onednn_is_refused_with_the_reason_and_a_way_out) {
+  for (const char* verb : {"run", "kl", "bench", "show"}) {
+    const Finished f = heed({verb, "-m", model_.path(), "--linear", "onednn"});
+    EXPECT_EQ(f.code, 2) << verb << ": " << f.err;
+    EXPECT_NE(f.err.find("heed's own products serve F32, F16 and BF16"), std::string::npos)
+        << verb << ": " << f.err;
+    EXPECT_NE(f.err.find("leave --linear out"), std::string::npos) << verb << ": " << f.err;
+  }
+}
+
 }  // namespace
 }  // namespace heed::test
