@@ -67,20 +67,16 @@ int64_t groups_at_a_time(int64_t groups, int64_t bytes, int64_t rows, int member
 }
 
 void multiply_group(const LinearTable& table, const PackedWeight& weight, int64_t g, const void* x,
-                    int64_t rows, float* y, int64_t y_stride, const float* bias, uint8_t* scratch) {
+                    int64_t rows, const kernels::LinearResult& to, uint8_t* scratch) {
   kernels::LinearCall call;
   call.group = weight.group(g);
   call.x = x;
   call.blocks = weight.blocks();
   call.rows = static_cast<int>(rows);
   call.outputs = weight.outputs_of(g);
-  call.y = y;
-  call.y_stride = y_stride;
+  call.to = to;
   call.scratch = scratch;
   multiply_codes(table, weight, g, call);
-  if (bias != nullptr) {
-    table.add_rows(y, y_stride, bias + g * kGroupOutputs, 0, call.rows, call.outputs);
-  }
 }
 
 int64_t group_scratch_bytes(int64_t inputs) {

@@ -34,10 +34,14 @@ void share_groups(const Worker& worker, int64_t groups, int64_t run, const Fn& f
   }
 }
 
-// y [rows, outputs of the group] = x W^T + bias.
+// `rows` of x times group g.
 void multiply_group(const kernels::LinearTable& table, const PackedWeight& weight, int64_t g,
-                    const void* x, int64_t rows, float* y, int64_t y_stride, const float* bias,
-                    uint8_t* scratch);
+                    const void* x, int64_t rows, const kernels::LinearResult& to, uint8_t* scratch);
+
+// Its first output of a vector over all outputs, which may be missing.
+inline const float* outputs_from(const float* all, int64_t g) {
+  return all == nullptr ? nullptr : all + g * kernels::kGroupOutputs;
+}
 
 // Of a member, with the two results of kScratchRows rows.
 int64_t group_scratch_bytes(int64_t inputs);

@@ -40,9 +40,9 @@ void multiply_rows_of(const LinearTable& table, const ListedProduct& p, int64_t 
   float* const results = results_in_scratch(worker, weight.inputs());
   for (int64_t first = 0; first < rows; first += kScratchRows) {
     const int64_t n = std::min(kScratchRows, rows - first);
-    multiply_group(table, weight, g,
-                   static_cast<const uint8_t*>(p.x) + first / kTileRows * tile_bytes, n, results,
-                   kGroupOutputs, p.bias, worker.scratch);
+    multiply_group(
+        table, weight, g, static_cast<const uint8_t*>(p.x) + first / kTileRows * tile_bytes, n,
+        {.y = results, .stride = kGroupOutputs, .bias = outputs_from(p.bias, g)}, worker.scratch);
     for (int64_t r = 0; r < n; ++r) {
       float* const to = p.y + p.to[static_cast<size_t>(first + r)] * p.y_stride;
       std::memcpy(to + g * kGroupOutputs, results + r * kGroupOutputs, outputs * sizeof(float));

@@ -57,13 +57,13 @@ void multiply(Isa isa, std::span<const Product> products, int64_t rows, const Wo
   share_groups(worker, groups, run, [&](int64_t g) {
     const Product* p = products.data();
     for (; g >= p->weight->groups(); ++p) g -= p->weight->groups();
-    const int64_t column = g * kGroupOutputs;
-    multiply_group(table, *p->weight, g, p->x, rows, p->y + column, p->y_stride, p->bias,
+    multiply_group(table, *p->weight, g, p->x, rows,
+                   {.y = p->y + g * kGroupOutputs,
+                    .stride = p->y_stride,
+                    .bias = outputs_from(p->bias, g),
+                    .residual = outputs_from(p->residual, g),
+                    .residual_stride = p->residual_stride},
                    worker.scratch);
-    if (p->residual != nullptr) {
-      table.add_rows(p->y + column, p->y_stride, p->residual + column, p->residual_stride,
-                     static_cast<int>(rows), p->weight->outputs_of(g));
-    }
   });
 }
 
@@ -89,10 +89,13 @@ void multiply_gated(Isa isa, const GatedProduct& product, int64_t rows, const Wo
   share_groups(worker, groups, run, [&](int64_t g) {
     for (int64_t first = 0; first < rows; first += kScratchRows) {
       const int64_t n = std::min(kScratchRows, rows - first);
-      multiply_group(table, *product.gate, g, rows_at(*product.gate, product.gate_x, first), n,
-                     gate, kGroupOutputs, product.gate_bias, worker.scratch);
-      multiply_group(table, *product.up, g, rows_at(*product.up, product.up_x, first), n, up,
-                     kGroupOutputs, product.up_bias, worker.scratch);
+      multiply_group(
+          table, *product.gate, g, rows_at(*product.gate, product.gate_x, first), n,
+          {.y = gate, .stride = kGroupOutputs, .bias = outputs_from(product.gate_bias, g)},
+          worker.scratch);
+      multiply_group(table, *product.up, g, rows_at(*product.up, product.up_x, first), n,
+                     {.y = up, .stride = kGroupOutputs, .bias = outputs_from(product.up_bias, g)},
+                     worker.scratch);
       activate(gate, up, static_cast<int>(n * kGroupOutputs));
       for (int64_t r = 0; r < n; r += kTileRows) {
         const int64_t tile = (first + r) / kTileRows;

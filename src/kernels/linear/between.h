@@ -1,4 +1,4 @@
-// What stands between products: norms before them, sums and activations behind. Every row by
+// What stands between products: norms before them, activations behind. Every row by
 // itself, so bits do not depend on the other rows. No include guard: each ISA's unit includes this
 // text in its own namespace.
 
@@ -27,15 +27,6 @@ void rms_norm_row(float* out, const float* x, const float* w, int n, float eps) 
   for (int at = 0; at < n; at += kLanes) {
     const VF v = mul(load_first(x + at, n - at), scale);
     store_first(out + at, mul(v, load_first(w + at, n - at)), n - at);
-  }
-}
-
-// y += b, rows of n floats; b_stride 0 adds the same row to all.
-void add_rows(float* y, int64_t y_stride, const float* b, int64_t b_stride, int rows, int n) {
-  for (int r = 0; r < rows; ++r, y += y_stride, b += b_stride) {
-    for (int at = 0; at < n; at += kLanes) {
-      store_first(y + at, add(load_first(y + at, n - at), load_first(b + at, n - at)), n - at);
-    }
   }
 }
 

@@ -16,7 +16,6 @@ extern const LinearTable kLinearTable = {
     float_product<WideOperand>,
     kWideBlock,
     rms_norm_row,
-    add_rows,
     {gate_silu, gate_gelu},
 };
 

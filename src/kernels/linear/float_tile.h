@@ -19,7 +19,7 @@ HEED_INLINE void float_step(VF (&acc)[R][kFloatVectors<R>], const typename Op::X
     b[v] = Op::template load_b<sub>(w + v * kLanes);
     HEED_PIN(b[v]);
   }
-#pragma GCC unroll 8
+#pragma GCC unroll 12
   for (int r = 0; r < R; ++r) {
     const typename Op::V a = Op::broadcast(x + (r / kInputRows) * pack + r % kInputRows);
 #pragma GCC unroll 4
@@ -30,9 +30,9 @@ HEED_INLINE void float_step(VF (&acc)[R][kFloatVectors<R>], const typename Op::X
 // x: packs of four rows, `pack` elements apart. kFirst: the group's bytes come from memory here.
 template <class Op, int R, bool kFirst>
 __attribute__((noinline)) void float_tile(const LinearCall& call, const typename Op::X* x,
-                                          ptrdiff_t pack, int v0, float* y) {
+                                          ptrdiff_t pack, int row, int v0) {
   VF acc[R][kFloatVectors<R>];
-#pragma GCC unroll 8
+#pragma GCC unroll 12
   for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 4
     for (int v = 0; v < kFloatVectors<R>; ++v) acc[r][v] = zero();
@@ -58,23 +58,14 @@ __attribute__((noinline)) void float_tile(const LinearCall& call, const typename
     }
     w += kGroupOutputs;
   }
-#pragma GCC unroll 8
-  for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 4
-    for (int v = 0; v < kFloatVectors<R>; ++v) {
-      const int first = (v0 + v) * kLanes;
-      if (first < call.outputs) {
-        store_first(y + r * call.y_stride + first, acc[r][v], call.outputs - first);
-      }
-    }
-  }
+  store_results(call, acc, row, v0);
 }
 
 template <class Op, int R, bool kFirst>
 HEED_INLINE void float_tiles(const LinearCall& call, const typename Op::X* x, ptrdiff_t pack,
                              int row) {
   for (int v = 0; v < kGroupOutputs / kLanes; v += kFloatVectors<R>) {
-    float_tile<Op, R, kFirst>(call, x, pack, v, call.y + row * call.y_stride);
+    float_tile<Op, R, kFirst>(call, x, pack, row, v);
   }
 }
 
@@ -94,8 +85,9 @@ void float_product(const LinearCall& call) {
       static_cast<ptrdiff_t>(call.blocks) * (kBlockInputs / Op::kPack) * Op::kSub * kInputRows;
   const auto* x = static_cast<const typename Op::X*>(call.x);
   int row = 0;
-  if constexpr (kFloatRows == 2 * kInputRows) {
-    for (; call.rows - row >= kFloatRows; row += kFloatRows, x += 2 * pack) {
+  if constexpr (kFloatRows > kInputRows) {
+    constexpr int kPacks = kFloatRows / kInputRows;
+    for (; call.rows - row >= kFloatRows; row += kFloatRows, x += kPacks * pack) {
       float_rows<Op, kFloatRows>(call, x, pack, row);
     }
   }

@@ -91,14 +91,22 @@ inline constexpr size_t kExpandedBlock = 1024 + 128 + 128;
 // Bytes of 32 inputs of a group that is widened to floats, in any unit.
 inline constexpr size_t kMostWideBlock = kBlockInputs * kGroupOutputs * sizeof(float);
 
+// Where the results of a group go, and what is added to them: y = (x W^T + bias) + residual.
+struct LinearResult {
+  float* y = nullptr;  // [rows, outputs], `stride` floats apart
+  int64_t stride = 0;
+  const float* bias = nullptr;      // [outputs]
+  const float* residual = nullptr;  // [rows, outputs], `residual_stride` floats apart
+  int64_t residual_stride = 0;
+};
+
 struct LinearCall {
   const uint8_t* group = nullptr;  // the records of 32 outputs, 64-byte aligned
   const void* x = nullptr;         // [ceil(rows / 4)][blocks] in the type's form
   int blocks = 0;                  // inputs / 32
   int rows = 0;
   int outputs = 0;  // of this group, 1 to 32
-  float* y = nullptr;
-  int64_t y_stride = 0;        // floats between rows
+  LinearResult to;
   uint8_t* scratch = nullptr;  // blocks * kExpandedBlock, 64-byte aligned; not of wide_product
 };
 
@@ -109,7 +117,7 @@ struct LinearTable {
   // Up to four rows of x [rows, 32 * blocks], `stride` floats apart, by InputForm.
   void (*pack[kInputForms])(void* out, const float* x, int64_t stride, int rows, int blocks);
   size_t block_bytes[kInputForms];  // that 32 inputs of four rows take
-  // y = x W^T for one group, by WeightType. Per output one chain over the blocks,
+  // The results of one group, by WeightType. Per output one chain over the blocks,
   // acc = fma(sum of codes, scale_w * scale_x, acc), then fma(min, sum_x, acc): integer sums are
   // exact, so a row's bits depend neither on the other rows nor on the tile. Weights that are
   // floats have one chain of fma over the inputs.
@@ -119,13 +127,11 @@ struct LinearTable {
   void (*widen[kWeightTypes])(uint8_t* out, const uint8_t* group, int blocks);
   // The same from fp32 rows of up to 32 outputs, `stride` floats apart.
   void (*widen_rows)(uint8_t* out, const float* rows, int64_t stride, int outputs, int blocks);
-  // y = x W^T with call.group widened and x as InputForm::kPairs: one chain over the inputs.
+  // The same with call.group widened and x as InputForm::kPairs: one chain over the inputs.
   void (*wide_product)(const LinearCall& call);
   size_t wide_block_bytes;
   // out = x / sqrt(mean(x^2) + eps) * w, n floats.
   void (*rms_norm)(float* out, const float* x, const float* w, int n, float eps);
-  // y += b, rows of n floats; with b_stride 0 the same row to all.
-  void (*add_rows)(float* y, int64_t y_stride, const float* b, int64_t b_stride, int rows, int n);
   // gate = activation(gate) * up, n floats.
   void (*gate[kActivations])(float* gate, const float* up, int n);
 };

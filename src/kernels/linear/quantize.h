@@ -9,43 +9,85 @@ constexpr int kBlockVectors = kBlockInputs / kLanes;
 // Below this, 127 / max |x| would overflow: such a block counts as zeros.
 constexpr float kSmallestScaled = 1e-36f;
 
-// One row's 32 inputs. Codes go from -127 to 127, so the scale is max |x| / 127. The maximum is
-// that of the words, in which a NaN is larger than everything: it becomes the scale and with it the
-// result; an infinity likewise.
-HEED_INLINE void quantize_block(InputBlock& out, int row, const float* x) {
-  VF in[kBlockVectors];
-  VI top = set1_word(0);
-#pragma GCC unroll 8
-  for (int i = 0; i < kBlockVectors; ++i) {
-    in[i] = load(x + i * kLanes);
-    top = max_words(top, as_words(abs(in[i])));
-  }
-  const float most = largest_float(top);
-  const float inverse = most > kSmallestScaled ? 127.0f / most : 0.0f;
-  int8_t codes[kBlockInputs];
-  VI sums[2] = {set1_word(0), set1_word(0)};
-#pragma GCC unroll 8
-  for (int i = 0; i < kBlockVectors; ++i) {
-    const VI q = to_nearest_int(mul(in[i], set1(inverse)));
-    store_low_bytes(codes + i * kLanes, q);
-    sums[2 * i / kBlockVectors] = add_words(sums[2 * i / kBlockVectors], q);
-  }
-  // Modulo 2^32: what is not finite gives codes without meaning, and a scale that says so.
-  const auto high = static_cast<uint32_t>(sum_words(sums[1]));
-  const uint32_t sum = static_cast<uint32_t>(sum_words(sums[0])) + high;
-  for (int j = 0; j < 8; ++j) __builtin_memcpy(&out.q[j][row], codes + 4 * j, 4);
-  out.minus_sum[row] = static_cast<int32_t>(0u - sum);
-  out.minus_high[row] = static_cast<int32_t>(0u - high);
-  out.scale[row] = most / 127.0f;
-  out.sum[row] = out.scale[row] * static_cast<float>(static_cast<int32_t>(sum));
+// One float of each of four rows.
+typedef float QuadFloats __attribute__((vector_size(16)));
+typedef int32_t QuadWords __attribute__((vector_size(16)));
+template <class To>
+HEED_INLINE To quad_as(Quad x) {
+  To out;
+  __builtin_memcpy(&out, &x, sizeof(out));
+  return out;
+}
+template <class T>
+HEED_INLINE void store_quad(T (&to)[kInputRows], const auto& x) {
+  static_assert(sizeof(x) == sizeof(to));
+  __builtin_memcpy(to, &x, sizeof(to));
 }
 
-// The rows that are missing become zeros.
+// 32 inputs of R rows, `stride` floats apart; the rows that are missing become zeros. Codes go from
+// -127 to 127, so the scale is max |x| / 127. The maximum is that of the words, in which a NaN is
+// larger than everything: it becomes the scale and with it the result; an infinity likewise. What
+// is not finite gives codes without meaning, and a scale that says so.
+template <int R>
+HEED_INLINE void quantize_block(InputBlock& out, const float* x, int64_t stride) {
+  Quad tops[kInputRows] = {};
+#pragma GCC unroll 4
+  for (int r = 0; r < R; ++r) {
+    VI top = set1_word(0);
+#pragma GCC unroll 8
+    for (int i = 0; i < kBlockVectors; ++i) {
+      top = max_words(top, as_words(abs(load(x + r * stride + i * kLanes))));
+    }
+    tops[r] = max_of_lanes(top);
+  }
+  transpose_quads(tops);
+  const auto most =
+      quad_as<QuadFloats>(max_quads(max_quads(tops[0], tops[1]), max_quads(tops[2], tops[3])));
+  const QuadFloats none = {};
+  const QuadFloats inverse = most > kSmallestScaled ? 127.0f / most : none;
+
+  Quad codes[2][kInputRows] = {};  // of the first and the last 16 inputs
+#pragma GCC unroll 4
+  for (int r = 0; r < R; ++r) {
+    VI q[kBlockVectors];
+#pragma GCC unroll 8
+    for (int i = 0; i < kBlockVectors; ++i) {
+      q[i] = to_nearest_int(mul(load(x + r * stride + i * kLanes), set1(inverse[r])));
+    }
+    codes[0][r] = low_bytes(q);
+    codes[1][r] = low_bytes(q + kBlockVectors / 2);
+  }
+  Quad sums[2] = {};
+#pragma GCC unroll 2
+  for (int h = 0; h < 2; ++h) {
+    transpose_quads(codes[h]);
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; ++j) {
+      store_quad(out.q[4 * h + j], codes[h][j]);
+      sums[h] = add_bytes(sums[h], codes[h][j]);
+    }
+  }
+  const auto high = quad_as<QuadWords>(sums[1]);
+  const QuadWords sum = quad_as<QuadWords>(sums[0]) + high;
+  const QuadFloats scale = most / 127.0f;
+  store_quad(out.minus_sum, -sum);
+  store_quad(out.minus_high, -high);
+  store_quad(out.scale, scale);
+  store_quad(out.sum, scale * __builtin_convertvector(sum, QuadFloats));
+}
+
+template <int R>
+HEED_INLINE void quantize_blocks(InputBlock* out, const float* x, int64_t stride, int blocks) {
+  for (int b = 0; b < blocks; ++b) quantize_block<R>(out[b], x + b * kBlockInputs, stride);
+}
+
 void quantize_rows(void* to, const float* x, int64_t stride, int rows, int blocks) {
   auto* out = static_cast<InputBlock*>(to);
-  if (rows < kInputRows) __builtin_memset(out, 0, sizeof(*out) * static_cast<size_t>(blocks));
-  for (int b = 0; b < blocks; ++b) {
-    for (int r = 0; r < rows; ++r) quantize_block(out[b], r, x + r * stride + b * kBlockInputs);
+  switch (rows) {
+    case 1: quantize_blocks<1>(out, x, stride, blocks); break;
+    case 2: quantize_blocks<2>(out, x, stride, blocks); break;
+    case 3: quantize_blocks<3>(out, x, stride, blocks); break;
+    default: quantize_blocks<4>(out, x, stride, blocks); break;
   }
 }
 

@@ -125,10 +125,31 @@ HEED_INLINE void prefetch_block(const uint8_t* block) {
   for (size_t i = 0; i < W::At::kBytes; i += 64) prefetch_ahead(block + i);
 }
 
+// Rows [row, row + R) of the call.
+template <int R, int NV>
+HEED_INLINE void store_results(const LinearCall& call, const VF (&acc)[R][NV], int row, int v0) {
+  const LinearResult& to = call.to;
+#pragma GCC unroll 12
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+    for (int v = 0; v < NV; ++v) {
+      const int first = (v0 + v) * kLanes, n = call.outputs - first;
+      if (n <= 0) continue;
+      VF out = acc[r][v];
+      if (to.bias != nullptr) out = add(out, load_first(to.bias + first, n));
+      if (to.residual != nullptr) {
+        out = add(out, load_first(to.residual + (row + r) * to.residual_stride + first, n));
+      }
+      store_first(to.y + (row + r) * to.stride + first, out, n);
+    }
+  }
+}
+
 // kFirst: the group's bytes come from memory in this tile.
 template <class W, int R, int NV, bool kFirst>
 __attribute__((noinline)) void linear_tile(const LinearCall& call, const uint8_t* group,
-                                           const InputBlock* x, int row, int v0, float* y) {
+                                           const InputBlock* x, int first, int v0) {
+  const int row = first % kInputRows;
   VF acc[R][NV];
 #pragma GCC unroll 4
   for (int r = 0; r < R; ++r) {
@@ -175,25 +196,16 @@ __attribute__((noinline)) void linear_tile(const LinearCall& call, const uint8_t
       scaled.template operator()<0>();
     }
   }
-#pragma GCC unroll 4
-  for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 4
-    for (int v = 0; v < NV; ++v) {
-      const int first = (v0 + v) * kLanes;
-      if (first < call.outputs) {
-        store_first(y + r * call.y_stride + first, acc[r][v], call.outputs - first);
-      }
-    }
-  }
+  store_results(call, acc, first, v0);
 }
 
-// R rows against all outputs of the group.
+// R rows, from `first` on, against all outputs of the group.
 template <class W, int R, bool kFirst>
 HEED_INLINE void linear_tiles(const LinearCall& call, const uint8_t* group, const InputBlock* x,
-                              int row, float* y) {
+                              int first) {
   constexpr int NV = R == 1 ? kOneRowVectors : kProductVectors;
   for (int v = 0; v < kGroupOutputs / kLanes; v += NV) {
-    linear_tile<W, R, NV, kFirst>(call, group, x, row, v, y);
+    linear_tile<W, R, NV, kFirst>(call, group, x, first, v);
   }
 }
 
@@ -205,12 +217,11 @@ HEED_INLINE void linear_rows(const LinearCall& call, const uint8_t* group) {
                           static_cast<ptrdiff_t>(first / kInputRows) * call.blocks;
     const int rows = call.rows - first < kInputRows ? call.rows - first : kInputRows;
     for (int row = 0; row < rows; row += kProductRows) {
-      float* y = call.y + (first + row) * call.y_stride;
       const auto tiles = [&]<int R>() HEED_LAMBDA_INLINE {
         if (kMemory && first + row == 0) {
-          linear_tiles<W, R, kMemory>(call, group, x, row, y);
+          linear_tiles<W, R, kMemory>(call, group, x, first + row);
         } else {
-          linear_tiles<W, R, false>(call, group, x, row, y);
+          linear_tiles<W, R, false>(call, group, x, first + row);
         }
       };
       switch (rows - row) {

@@ -7,6 +7,8 @@
 
 #define HEED_INLINE inline __attribute__((always_inline))
 
+#include "kernels/simd/x86_quad.h"
+
 namespace heed::kernels::HEED_ISA {
 namespace {
 
@@ -140,21 +142,14 @@ constexpr int kFloatRows = 4;      // of products with weights that are floats
 HEED_INLINE VI sub_words(VI a, VI b) { return _mm256_sub_epi32(a, b); }
 HEED_INLINE VI xor_words(VI a, VI b) { return _mm256_xor_si256(a, b); }
 HEED_INLINE VI max_words(VI a, VI b) { return _mm256_max_epi32(a, b); }
-HEED_INLINE float largest_float(VI a) {
-  __m128i x = _mm_max_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
-  x = _mm_max_epi32(x, _mm_shuffle_epi32(x, 0x4E));
-  return _mm_cvtss_f32(_mm_castsi128_ps(_mm_max_epi32(x, _mm_shuffle_epi32(x, 0xB1))));
+HEED_INLINE Quad max_of_lanes(VI a) {
+  return max_quads(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
 }
 HEED_INLINE VF to_float(VI a) { return _mm256_cvtepi32_ps(a); }
 HEED_INLINE VI to_nearest_int(VF a) { return _mm256_cvtps_epi32(a); }
-HEED_INLINE int32_t sum_words(VI a) {
-  __m128i x = _mm_add_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
-  x = _mm_add_epi32(x, _mm_shuffle_epi32(x, 0x4E));
-  return _mm_cvtsi128_si32(_mm_add_epi32(x, _mm_shuffle_epi32(x, 0xB1)));
-}
-HEED_INLINE void store_low_bytes(int8_t* p, VI a) {
-  const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
-  _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packs_epi16(words, words));
+HEED_INLINE Quad low_bytes(const VI* a) {
+  const __m256i pairs = _mm256_permute4x64_epi64(_mm256_packs_epi32(a[0], a[1]), 0xD8);
+  return _mm_packs_epi16(_mm256_castsi256_si128(pairs), _mm256_extracti128_si256(pairs, 1));
 }
 HEED_INLINE VF load_u8(const uint8_t* p) {
   return to_float(_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));

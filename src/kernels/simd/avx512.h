@@ -12,6 +12,8 @@
 
 #define HEED_INLINE inline __attribute__((always_inline))
 
+#include "kernels/simd/x86_quad.h"
+
 namespace heed::kernels::HEED_ISA {
 namespace {
 
@@ -132,7 +134,7 @@ constexpr int kProductRows =
     4;  // 4 rows x 2 vectors: 8 integer sums, 8 fp32 sums, 2 B, 1 broadcast
 constexpr int kProductVectors = 2;
 constexpr int kOneRowVectors = 2;
-constexpr int kFloatRows = 8;  // of products with weights that are floats
+constexpr int kFloatRows = 12;  // of products with weights that are floats: 24 sums
 
 // Keeps x in a register: gcc takes a load for free and repeats it for every use.
 #define HEED_PIN(x) __asm__("" : "+v"(x))
@@ -141,19 +143,15 @@ constexpr int kFloatRows = 8;  // of products with weights that are floats
 HEED_INLINE VI sub_words(VI a, VI b) { return _mm512_sub_epi32(a, b); }
 HEED_INLINE VI xor_words(VI a, VI b) { return _mm512_xor_si512(a, b); }
 HEED_INLINE VI max_words(VI a, VI b) { return _mm512_max_epi32(a, b); }
-// The float whose word is the largest of non-negative words.
-HEED_INLINE float largest_float(VI a) {
-  const int32_t word = _mm512_reduce_max_epi32(a);
-  float x;
-  __builtin_memcpy(&x, &word, 4);
-  return x;
+// Each word the largest of four, as signed words.
+HEED_INLINE Quad max_of_lanes(VI a) {
+  const __m256i x = _mm256_max_epi32(_mm512_castsi512_si256(a), _mm512_extracti64x4_epi64(a, 1));
+  return max_quads(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
 }
 HEED_INLINE VF to_float(VI a) { return _mm512_cvtepi32_ps(a); }
 HEED_INLINE VI to_nearest_int(VF a) { return _mm512_cvtps_epi32(a); }
-HEED_INLINE int32_t sum_words(VI a) { return _mm512_reduce_add_epi32(a); }
-HEED_INLINE void store_low_bytes(int8_t* p, VI a) {
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtsepi32_epi8(a));
-}
+// 16 words from -128 to 127 as bytes.
+HEED_INLINE Quad low_bytes(const VI* a) { return _mm512_cvtsepi32_epi8(a[0]); }
 HEED_INLINE VF load_u8(const uint8_t* p) {
   return to_float(_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
 }

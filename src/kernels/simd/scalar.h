@@ -149,17 +149,26 @@ constexpr int kFloatRows = 4;  // of products with weights that are floats
 HEED_INLINE VI sub_words(VI a, VI b) { return a - b; }
 HEED_INLINE VI xor_words(VI a, VI b) { return a ^ b; }
 HEED_INLINE VI max_words(VI a, VI b) { return choose(bits<VI>(a > b), a, b); }
-HEED_INLINE float largest_float(VI a) {
-  const uint32_t x = a[0] > a[1] ? a[0] : a[1], y = a[2] > a[3] ? a[2] : a[3];
-  return bits<float>(x > y ? x : y);
+
+using Quad = VI;
+HEED_INLINE Quad max_quads(Quad a, Quad b) { return max_words(a, b); }
+HEED_INLINE void transpose_quads(Quad (&x)[4]) { transpose(x); }
+HEED_INLINE Quad add_bytes(Quad sum, Quad bytes) {
+  const VS b = bits<VS>(bytes);
+  return sum + bits<VI>((b << 24) >> 24) + bits<VI>((b << 16) >> 24) + bits<VI>((b << 8) >> 24) +
+         bits<VI>(b >> 24);
+}
+HEED_INLINE Quad max_of_lanes(VI a) { return a; }
+HEED_INLINE Quad low_bytes(const VI* a) {
+  Quad out;
+  for (int i = 0; i < 4; ++i) {
+    out[i] = (a[i][0] & 255) | (a[i][1] & 255) << 8 | (a[i][2] & 255) << 16 | a[i][3] << 24;
+  }
+  return out;
 }
 HEED_INLINE VF to_float(VI a) { return __builtin_convertvector(bits<VS>(a), VF); }
 HEED_INLINE VI to_nearest_int(VF a) {  // |a| < 2^22
   return as_words(a + 12582912.0f) - 0x4B400000u;
-}
-HEED_INLINE int32_t sum_words(VI a) { return static_cast<int32_t>(a[0] + a[1] + a[2] + a[3]); }
-HEED_INLINE void store_low_bytes(int8_t* p, VI a) {
-  for (int i = 0; i < kLanes; ++i) p[i] = static_cast<int8_t>(a[i]);
 }
 HEED_INLINE VF load_u8(const uint8_t* p) {
   return VF{static_cast<float>(p[0]), static_cast<float>(p[1]), static_cast<float>(p[2]),
