@@ -125,24 +125,55 @@ HEED_INLINE void prefetch_block(const uint8_t* block) {
   for (size_t i = 0; i < W::At::kBytes; i += 64) prefetch_ahead(block + i);
 }
 
-// Rows [row, row + R) of the call.
+// Brings what store_sums touches nearer while the sums are made.
 template <int R, int NV>
-HEED_INLINE void store_results(const LinearCall& call, const VF (&acc)[R][NV], int row, int v0) {
+HEED_INLINE void prefetch_results(const LinearCall& call, int row, int v0) {
   const LinearResult& to = call.to;
 #pragma GCC unroll 12
   for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 4
-    for (int v = 0; v < NV; ++v) {
-      const int first = (v0 + v) * kLanes, n = call.outputs - first;
-      if (n <= 0) continue;
-      VF out = acc[r][v];
-      if (to.bias != nullptr) out = add(out, load_first(to.bias + first, n));
-      if (to.residual != nullptr) {
-        out = add(out, load_first(to.residual + (row + r) * to.residual_stride + first, n));
-      }
-      store_first(to.y + (row + r) * to.stride + first, out, n);
+    for (int i = 0; i < NV * kLanes; i += 16) {
+      __builtin_prefetch(to.y + (row + r) * to.stride + v0 * kLanes + i, 1);
     }
   }
+  if (to.residual == nullptr) return;
+#pragma GCC unroll 12
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+    for (int i = 0; i < NV * kLanes; i += 16) {
+      __builtin_prefetch(to.residual + (row + r) * to.residual_stride + v0 * kLanes + i);
+    }
+  }
+}
+
+// Rows [row, row + rows) of the call from sums [rows][vectors]. A function of its own: with these
+// branches in the tile gcc keeps part of its sums in memory.
+__attribute__((noinline)) void store_sums(const LinearCall& call, const VF* sums, int rows,
+                                          int vectors, int row, int v0) {
+  const LinearResult& to = call.to;
+  for (int r = 0; r < rows; ++r, ++row) {
+    for (int v = 0; v < vectors; ++v, ++sums) {
+      const int first = (v0 + v) * kLanes, n = call.outputs - first;
+      if (n <= 0) continue;
+      VF y = *sums;
+      if (to.bias != nullptr) y = add(y, load_first(to.bias + first, n));
+      if (to.residual != nullptr) {
+        y = add(y, load_first(to.residual + row * to.residual_stride + first, n));
+      }
+      store_first(to.y + row * to.stride + first, y, n);
+    }
+  }
+}
+
+template <int R, int NV>
+HEED_INLINE void store_results(const LinearCall& call, const VF (&acc)[R][NV], int row, int v0) {
+  VF sums[R * NV];
+#pragma GCC unroll 12
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+    for (int v = 0; v < NV; ++v) sums[r * NV + v] = acc[r][v];
+  }
+  store_sums(call, sums, R, NV, row, v0);
 }
 
 // kFirst: the group's bytes come from memory in this tile.
@@ -150,6 +181,7 @@ template <class W, int R, int NV, bool kFirst>
 __attribute__((noinline)) void linear_tile(const LinearCall& call, const uint8_t* group,
                                            const InputBlock* x, int first, int v0) {
   const int row = first % kInputRows;
+  prefetch_results<R, NV>(call, first, v0);
   VF acc[R][NV];
 #pragma GCC unroll 4
   for (int r = 0; r < R; ++r) {
