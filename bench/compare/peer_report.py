@@ -1,4 +1,5 @@
 """From measured rows to cells: heed over each peer of the same turn, its ceilings, its mark."""
+import math
 import statistics
 
 from peer_bounds import least_seconds
@@ -25,9 +26,10 @@ MARKS = {
     ("smollm2-q4_0", "openvino", "tg32@4096"): (2.5, 4),
 }
 STEP_TEST = "tg32@0"  # tells a step's layers from its rest
-# An answer is called wrong when it is further from llama.cpp's than another valid engine's is:
-# ids that agree behind at least this share of the tokens, and nats of the text's likelihood.
-AGREEMENT, NLL = 0.8, 0.1
+# An answer is called wrong when it is further from llama.cpp's than another valid engine's is: ids
+# that agree behind at least this share of the tokens, and nats of the text's likelihood. Few
+# positions decide nothing by chance: so few that agree must be this improbable for a valid engine.
+AGREEMENT, NLL, CHANCE = 0.8, 0.1, 0.01
 
 
 def latest(rows, *keys):
@@ -51,6 +53,13 @@ def machine_of(rows):
     return best
 
 
+def improbable(agree, positions):
+    """Of an engine whose ids agree with probability AGREEMENT: so few or fewer of them."""
+    tail = sum(math.comb(positions, k) * AGREEMENT ** k * (1 - AGREEMENT) ** (positions - k)
+               for k in range(agree + 1))
+    return tail < CHANCE
+
+
 def judge_answer(found, reference):
     """An answer's row: how far it is from llama.cpp's, of the same tokens."""
     both = [found["next"][i] == reference["next"][i] for i in found["next"]
@@ -59,7 +68,7 @@ def judge_answer(found, reference):
     difference = None
     if found["nll"] is not None and reference["nll"] is not None:
         difference = found["nll"] - reference["nll"]
-    wrong = agreement < AGREEMENT or (difference is not None and abs(difference) > NLL)
+    wrong = improbable(sum(both), len(both)) or (difference is not None and abs(difference) > NLL)
     same_tokens = found.get("tokens", reference["tokens"]) == reference["tokens"]
     return {"agreement": agreement, "positions": len(both), "nll_difference": difference,
             "same_tokens": same_tokens, "wrong": wrong and same_tokens}
