@@ -72,6 +72,12 @@ TEST_F(LinearOption, onednn_is_refused_with_the_reason_and_a_way_out) {
         << verb << ": " << f.err;
     EXPECT_NE(f.err.find("leave --linear out"), std::string::npos) << verb << ": " << f.err;
   }
+  Process::Options options;
+  options.env = {{"HEED_LINEAR", "onednn"}};
+  const Finished f = heed({"run", "-m", model_.path(), "-p", "a"}, options);
+  EXPECT_EQ(f.code, 2) << f.err;
+  EXPECT_NE(f.err.find("HEED_LINEAR"), std::string::npos) << f.err;
+  EXPECT_NE(f.err.find("built without oneDNN"), std::string::npos) << f.err;
 }
 
 }  // namespace

@@ -182,6 +182,54 @@ TEST_P(Products, nothing_outside_is_touched) {
   }
 }
 
+// First the bias, then the residual; both are read to the last output and no further.
+TEST_P(Products, bias_and_residual_are_added_behind_the_sum) {
+  const int64_t inputs = 256, outputs = 45, stride = 50, residual_stride = 47;
+  const PackedWeight weight = random_weight(outputs, inputs, 10);
+  const std::vector<float> x = random_rows(37, inputs, 16), bias = random_rows(1, outputs, 17);
+  const test::GuardMemory guarded_bias(bias.size() * sizeof(float), test::GuardSide::kBehind);
+  std::memcpy(guarded_bias.data(), bias.data(), bias.size() * sizeof(float));
+  const Aligned scratch(product_scratch_bytes(inputs));
+  for (const int64_t rows : {1, 2, 3, 4, 13, 37}) {
+    const Aligned packed(packed_input_bytes(weight.input_form(), rows, inputs));
+    pack_inputs(isa(), weight.input_form(), packed.data, input_of(x.data(), rows, inputs),
+                scratch.data, 0, 1);
+    const std::vector<float> plain = run(isa(), weight, x.data(), rows);
+    const std::vector<float> added = random_rows(rows, residual_stride, 18);
+    const auto floats = static_cast<size_t>((rows - 1) * residual_stride + outputs);
+    const test::GuardMemory residual(floats * sizeof(float), test::GuardSide::kBehind);
+    std::memcpy(residual.data(), added.data(), floats * sizeof(float));
+    for (const bool with_bias : {false, true}) {
+      for (const bool with_residual : {false, true}) {
+        std::vector<float> y(static_cast<size_t>(rows * stride), kPoison);
+        ProductCounter counter;
+        const Product product{&weight,
+                              packed.data,
+                              y.data(),
+                              stride,
+                              with_bias ? guarded_bias.floats() : nullptr,
+                              with_residual ? residual.floats() : nullptr,
+                              residual_stride};
+        multiply(isa(), {&product, 1}, rows, {scratch.data, &counter, 1});
+        for (int64_t row = 0; row < rows; ++row) {
+          for (int64_t o = 0; o < stride; ++o) {
+            const float is = y[static_cast<size_t>(row * stride + o)];
+            if (o >= outputs) {
+              ASSERT_TRUE(std::isnan(is)) << rows << " rows: row " << row << " output " << o;
+              continue;
+            }
+            float sum = plain[static_cast<size_t>(row * outputs + o)];
+            if (with_bias) sum += bias[static_cast<size_t>(o)];
+            if (with_residual) sum += added[static_cast<size_t>(row * residual_stride + o)];
+            ASSERT_EQ(is, sum) << rows << " rows: row " << row << " output " << o << ", bias "
+                               << with_bias << ", residual " << with_residual;
+          }
+        }
+      }
+    }
+  }
+}
+
 // Integer sums are exact and the chain of fma is the same, so instruction sets with fma agree to
 // the last bit, but for bf16, which one of them multiplies in pairs; there x is given in bf16 here,
 // so that no ISA rounds it (it rounds weights of codes). Scalar code rounds products and sums
