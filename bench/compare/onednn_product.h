@@ -4,7 +4,10 @@
 
 #include <omp.h>
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
+#include <new>
 #include <oneapi/dnnl/dnnl.hpp>
 #include <span>
 #include <string>

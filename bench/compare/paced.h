@@ -1,5 +1,5 @@
-// Rounds of a contender that are long enough to time, each thread on a core of its own, all of them
-// asleep afterwards.
+// Rounds of a contender that are long enough to time, the calling thread on a core of its own, all
+// threads asleep afterwards.
 #pragma once
 
 #include <sched.h>
@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <cstdint>
 #include <cstring>
 #include <filesystem>
 #include <fstream>

@@ -27,7 +27,7 @@ HEED_INLINE void float_step(VF (&acc)[R][kFloatVectors<R>], const typename Op::X
   }
 }
 
-// x: packs of four rows, `pack` elements apart. kFirst: the group's bytes come from memory here.
+// x: packs of four rows, `pack` elements apart. kFirst: the tile that reads the group first.
 template <class Op, int R, bool kFirst>
 __attribute__((noinline)) void float_tile(const LinearCall& call, const typename Op::X* x,
                                           ptrdiff_t pack, int row, int v0) {
@@ -87,6 +87,7 @@ void float_product(const LinearCall& call) {
   int row = 0;
   if constexpr (kFloatRows > kInputRows) {
     constexpr int kPacks = kFloatRows / kInputRows;
+    static_assert(kFloatRows % kInputRows == 0);
     for (; call.rows - row >= kFloatRows; row += kFloatRows, x += kPacks * pack) {
       float_rows<Op, kFloatRows>(call, x, pack, row);
     }

@@ -129,7 +129,7 @@ HEED_INLINE void prefetch_block(const uint8_t* block) {
 template <int R, int NV>
 HEED_INLINE void prefetch_results(const LinearCall& call, int row, int v0) {
   const LinearResult& to = call.to;
-#pragma GCC unroll 12
+#pragma GCC unroll 4
   for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 4
     for (int i = 0; i < NV * kLanes; i += 16) {
@@ -137,7 +137,7 @@ HEED_INLINE void prefetch_results(const LinearCall& call, int row, int v0) {
     }
   }
   if (to.residual == nullptr) return;
-#pragma GCC unroll 12
+#pragma GCC unroll 4
   for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 4
     for (int i = 0; i < NV * kLanes; i += 16) {

@@ -1,4 +1,5 @@
-// Quads of the x86 vocabularies: four words side by side, one of each row of an InputBlock.
+// Quads of the x86 vocabularies: four words side by side, of one row or, once transposed, one of
+// each row of an InputBlock.
 #pragma once
 
 #include <immintrin.h>
