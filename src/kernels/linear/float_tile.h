@@ -102,6 +102,23 @@ void float_product(const LinearCall& call) {
   }
 }
 
+// F16 weights. Each tile would convert them again, so many rows read a group that is converted
+// once: the same floats, hence the same bits.
+void f16_product(const LinearCall& call) {
+  if (call.rows < kSomeRows) return float_product<F16Operand>(call);
+  const auto* from = reinterpret_cast<const F16Operand::B*>(call.group);
+  auto* to = reinterpret_cast<float*>(call.scratch);
+  const ptrdiff_t n = static_cast<ptrdiff_t>(call.blocks) * kBlockInputs * kGroupOutputs;
+  for (ptrdiff_t i = 0; i < n; i += kGroupOutputs) {
+    prefetch_ahead(reinterpret_cast<const uint8_t*>(from + i));
+#pragma GCC unroll 8
+    for (int v = 0; v < kGroupOutputs; v += kLanes) store(to + i + v, load_f16(from + i + v));
+  }
+  LinearCall converted = call;
+  converted.group = call.scratch;
+  float_product<F32Operand>(converted);
+}
+
 // Four rows of x side by side: out[i][row].
 void pack_floats(void* out, const float* x, int64_t stride, int rows, int blocks) {
   auto* to = static_cast<float*>(out);

@@ -107,7 +107,7 @@ struct LinearCall {
   int rows = 0;
   int outputs = 0;  // of this group, 1 to 32
   LinearResult to;
-  uint8_t* scratch = nullptr;  // blocks * kExpandedBlock, 64-byte aligned; not of wide_product
+  uint8_t* scratch = nullptr;  // blocks * kMostWideBlock, 64-byte aligned; not of wide_product
 };
 
 enum class Activation : uint8_t { kSilu, kGelu };  // gelu by tanh
