@@ -2,8 +2,8 @@
 
 Products with quantised weights cannot reach the int8 roof where multiplications share their ports
 with vpdpbusd: a scale and a fused multiply-add a block of 32 cap them at 80 %, a minimum a block at
-73 %, scales a block of 16 at 67 % (counted and measured on Zen 4). Attention is counted at the bf16
-roof, generation at the reading rate of memory; everything between costs nothing here. A bound is
+73 %, scales a block of 16 at 67 % (counted and measured on Zen 4). Of a prompt's last layer only keys
+and values are counted: behind them one row goes on. Attention is counted at the bf16 roof, generation at the reading rate of memory; everything between costs nothing here. A bound is
 optimistic, and 1 over it is the share of the peer's time that no work on heed can take away.
 """
 BLOCK_CAPS = {"Q4_0": 0.80, "Q5_0": 0.80, "Q8_0": 0.80, "IQ4_NL": 0.80, "IQ4_XS": 0.80,
@@ -40,6 +40,13 @@ def windows(about):
     return about["window"] or [0] * about["layers"]
 
 
+def layers_multiplied(about, weight):
+    """The share of a class of weights that every token of a prompt passes."""
+    if weight["name"].startswith(("blk.*.attn_k.", "blk.*.attn_v.")):
+        return 1
+    return (about["layers"] - 1) / about["layers"]
+
+
 def prompt_seconds(about, n, machine):
     stream = 1e9 * machine["stream_gbps"]
     seconds = 0.0
@@ -48,11 +55,12 @@ def prompt_seconds(about, n, machine):
         if head:
             seconds += weight["file_bytes"] / stream
         else:
+            size *= layers_multiplied(about, weight)
             seconds += 2 * n * size / product_rate(weight, machine)
     peaks = machine["peak_gflops"]
     # Two multiplications and additions a key and component: the score, and the value's share.
     work = 2 * about["heads"] * (about["dk"] + about["dv"])
-    keys = sum(seen_by(window, n) for window in windows(about))
+    keys = sum(seen_by(window, n) for window in windows(about)[:-1])
     return seconds + work * keys / (1e9 * (peaks["bf16"] or peaks["fp32"]))
 
 

@@ -92,9 +92,15 @@ class Cells(unittest.TestCase):
         cell = self.only([heed(512, attention_s=0.25), rate("openvino", 256)])
         self.assertAlmostEqual(cell["attention_share"], 0.25)
         self.assertAlmostEqual(cell["ceiling_free_attention"], 2 / 0.75)
-        work = 2 * 512 * 4e6 / (0.8 * 800e9) + 82000 / 40e9
-        keys = 2 * 512 * 513 / 2
+        # Behind the last of two layers' keys and values one row goes on.
+        work = 2 * 512 * 2e6 / (0.8 * 800e9) + 82000 / 40e9
+        keys = 512 * 513 / 2
         self.assertAlmostEqual(cell["ceiling_roofs"], 2 / (work + 2 * 4 * 128 * keys / 400e9))
+
+    def test_all_tokens_pass_the_last_layers_keys_and_values(self):
+        shares = [peer_bounds.layers_multiplied({"layers": 4}, {"name": f"blk.*.{name}.weight"})
+                  for name in ("attn_k", "attn_v", "attn_q", "ffn_down")]
+        self.assertEqual(shares, [1, 1, 0.75, 0.75])
 
     def test_generation_reads_weights_and_stored_keys(self):
         test = Test("tg", 2, 10)
