@@ -25,7 +25,6 @@ MARKS = {
     ("smollm2-q4_0", "openvino", "pp8192"): (1.2, 1.4),
     ("smollm2-q4_0", "openvino", "tg32@4096"): (2.5, 4),
 }
-STEP_TEST = "tg32@0"  # tells a step's layers from its rest
 # An answer is called wrong when it is further from llama.cpp's than another valid engine's is: ids
 # that agree behind at least this share of the tokens, and nats of the text's likelihood. Few
 # positions decide nothing by chance: so few that agree must be this improbable for a valid engine.
@@ -123,18 +122,14 @@ def seconds_of(rows, model, engine, test):
 
 
 def whole_seconds(rows, model, engine, test):
-    """Of the whole model that a file of two layers stands for. What is not in layers (the head, the
-    step itself) shows in generation at depth 0: two layers more cost what two layers cost, and the
-    rest of the two-layer step is not layers. A prompt has it once, generation in every token."""
+    """Of the whole model that a file of two layers stands for: two layers more cost what they cost
+    in the same test of the deeper file. (A prompt's last layer multiplies little, so a layer is not
+    half of what two take.)"""
     two = seconds_of(rows, model["model"], engine, test)
-    base = seconds_of(rows, model["model"], engine, STEP_TEST)
-    four = seconds_of(rows, model["deeper"], engine, STEP_TEST)
-    if None in (two, base, four):
+    four = seconds_of(rows, model["deeper"], engine, test)
+    if two is None or four is None:
         return None
-    other = max(0.0, 2 * base - four) / parse_test(STEP_TEST).n  # a token
-    parsed = parse_test(test)
-    once = other * (1 if parsed.kind == "pp" else parsed.n)
-    return once + max(0.0, two - once) * model["layers"] / 2
+    return two + max(0.0, four - two) * (model["layers"] - 2) / 2
 
 
 def extrapolated(rows, cells):
