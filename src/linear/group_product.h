@@ -38,7 +38,7 @@ void share_groups(const Worker& worker, int64_t groups, int64_t run, const Fn& f
 void multiply_group(const kernels::LinearTable& table, const PackedWeight& weight, int64_t g,
                     const void* x, int64_t rows, const kernels::LinearResult& to, uint8_t* scratch);
 
-// Its first output of a vector over all outputs, which may be missing.
+// The part that belongs to group g of a vector over all outputs; null where there is none.
 inline const float* outputs_from(const float* all, int64_t g) {
   return all == nullptr ? nullptr : all + g * kernels::kGroupOutputs;
 }
