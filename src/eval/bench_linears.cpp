@@ -9,6 +9,7 @@
 #include "eval/linear_reference.h"
 #include "eval/machine.h"
 #include "eval/memory_check.h"
+#include "eval/memory_stream.h"
 #include "eval/peer_isa.h"
 #include "eval/statistics.h"
 #include "linear/unit.h"
@@ -76,7 +77,8 @@ Result<std::vector<MemoryNeed>> needs_of(const WeightCases& cases) {
 }
 
 // The weights come one after the other, so the largest decides.
-Status check_largest(const LinearBenchOptions& options, const std::vector<WeightCases>& groups) {
+Status check_largest(const LinearBenchOptions& options, const std::vector<WeightCases>& groups,
+                     int threads) {
   const WeightCases* largest = nullptr;
   std::vector<MemoryNeed> needs;
   for (const WeightCases& cases : groups) {
@@ -90,6 +92,8 @@ Status check_largest(const LinearBenchOptions& options, const std::vector<Weight
                                   " copies so that no cache holds them; --rows above ",
                                   kStreamedRows, " needs one, or name smaller --sizes")
                             : std::string("name smaller --sizes or fewer --rows, or free memory");
+  // Of the roofs, and of the rounds of few rows while these are measured.
+  needs.push_back({"streams", (largest->copies() > 1 ? 2 : 1) * MemoryStream::bytes_of(threads)});
   return check_memory(largest->name(), needs, way_out, options.say);
 }
 
@@ -152,6 +156,13 @@ LinearRow make_row(const LinearShape& shape, const LinearContender& one,
   return row;
 }
 
+// Share of the stream of each round, when one round read `stream_bytes` in stream_s.
+double paired_share(const LinearShape& shape, const std::vector<double>& seconds,
+                    uint64_t stream_bytes, const std::vector<double>& stream_s) {
+  return median(paired_ratios(seconds, stream_s)) * static_cast<double>(shape.file_bytes()) /
+         static_cast<double>(stream_bytes);
+}
+
 // The benchmark of one weight.
 class WeightBench {
  public:
@@ -161,11 +172,13 @@ class WeightBench {
         isa_(isa),
         report_(report),
         cases_(cases),
-        problem_(make_problem(cases.type, cases.size, cases.most_rows())) {}
+        problem_(make_problem(cases.type, cases.size, cases.most_rows())),
+        stream_(report.machine.threads) {}
 
   Status run() {
     HEED_ASSIGN(contenders_, make_contenders(problem_, options_.precision, cases_.copies(),
                                              report_.machine.threads));
+    if (cases_.copies() > 1) HEED_TRY(stream_.prepare());
     for (const int64_t rows : cases_.rows) HEED_TRY(run_case(rows));
     return Status::ok();
   }
@@ -178,16 +191,20 @@ class WeightBench {
       HEED_TRY(one->begin(rows));
       all.push_back(one.get());
     }
+    if (shape.streamed()) all.push_back(&stream_);
     const RoundPlan plan{shape.name(), options_.rounds, kCaseSeconds, options_.cancel};
     HEED_ASSIGN(const auto seconds, alternate(all, plan, report_.machine));
     std::vector<LinearRow> rows_of_case;
-    for (size_t i = 0; i < all.size(); ++i) {
+    for (size_t i = 0; i < contenders_.size(); ++i) {
       rows_of_case.push_back(make_row(shape, *contenders_[i], seconds[i]));
       // ggml multiplies bytes whatever heed was told.
       const Precision precision = i == 0 ? options_.precision : Precision::kUsual;
       HEED_ASSIGN(const auto weight,
                   PackedWeight::shape(shape.type, 32, shape.size.inputs, precision));
       rows_of_case.back().roof = roof_of(shape, product_unit(isa_, weight));
+      if (!shape.streamed()) continue;
+      rows_of_case.back().paired_share =
+          paired_share(shape, seconds[i], stream_.bytes(), seconds.back());
     }
     compare(rows_of_case, seconds);
     HEED_TRY(check_answers(shape, rows_of_case));
@@ -235,6 +252,7 @@ class WeightBench {
   LinearReport& report_;
   const WeightCases& cases_;
   const LinearProblem problem_;
+  MemoryStream stream_;
   Contenders contenders_;
 };
 
@@ -322,7 +340,7 @@ Result<LinearReport> bench_linears(const LinearBenchOptions& options) {
   HEED_ASSIGN(const int threads, resolve_threads(options.threads));
   HEED_ASSIGN(const Isa isa, choose_isa());
   const std::vector<WeightCases> groups = group_cases(list_shapes(options));
-  HEED_TRY(check_largest(options, groups));
+  HEED_TRY(check_largest(options, groups, threads));
   LinearReport report;
   HEED_ASSIGN(report.machine, describe_machine(threads));
   HEED_TRY(measure_roofs(report.machine));

@@ -44,6 +44,8 @@ struct LinearRow {
   double gops = 0, gbps = 0;                  // gbps: of the file's bytes
   Roof roof = Roof::kStream;
   std::optional<double> roof_share;  // empty: the machine has no such instruction
+  // Of what memory gave in the same round, the median; only where memory is the roof.
+  std::optional<double> paired_share;
   double error = 0;                  // |y - y64| / |y64|
   // By peer: paired ratios of rates, above 1 = heed faster; empty on ggml's rows.
   std::map<std::string, double> ratio, ratio_p10;

@@ -23,6 +23,7 @@ Json row_json(const LinearRow& row) {
                {"gbps", row.gbps},
                {"roof", roof_name(row.roof)},
                {"roof_share", row.roof_share ? Json(*row.roof_share) : Json()},
+               {"paired_share", row.paired_share ? Json(*row.paired_share) : Json()},
                {"error", row.error},
                {"ratio_vs", row.ratio},
                {"ratio_p10", row.ratio_p10}};
@@ -55,9 +56,10 @@ std::string markdown(const LinearReport& report) {
       "| × ggml's better path (p10) |\n|---|---|---|---|---|---|---|---|---|\n";
   for (const LinearRow& row : report.rows) {
     const LinearSize& size = row.shape.size;
-    const std::string share =
+    std::string share =
         row.roof_share ? fmt::format("{:.0f} % {}", *row.roof_share * 100, roof_name(row.roof))
                        : fmt::format("no {}", roof_name(row.roof));
+    if (row.paired_share) share += fmt::format(" ({:.0f} % paired)", *row.paired_share * 100);
     text += fmt::format(
         "| {} {}x{} | {} | {} | {:.3f} ({:.3f}–{:.3f}) | {:.0f} | {:.1f} | {} | "
         "{:.2e} | {} |\n",

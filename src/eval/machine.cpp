@@ -8,6 +8,7 @@
 #include "base/guard.h"
 #include "base/text.h"
 #include "cpu/team.h"
+#include "eval/memory_stream.h"
 #include "eval/peer_isa.h"
 #include "heed/cpu.h"
 #include "kernels/kernels.h"
@@ -15,8 +16,7 @@
 namespace heed::eval {
 namespace {
 
-constexpr double kRoofSeconds = 0.03;               // of one roof in one round
-constexpr size_t kStreamBytes = size_t{128} << 20;  // a thread: beyond any cache it could sit in
+constexpr double kRoofSeconds = 0.03;  // of one roof in one round
 
 // The value of one line of /proc/cpuinfo, empty where the system has none such.
 std::string cpuinfo(const std::string& key) {
@@ -49,17 +49,6 @@ double issue_rate(cpu::Team& team, double (*loop)(int64_t)) {
   return sum / seconds * 1e-9;
 }
 
-double read_rate(cpu::Team& team, const kernels::Table& table,
-                 const std::vector<std::vector<uint32_t>>& data) {
-  std::vector<uint32_t> any(static_cast<size_t>(team.size()));
-  const auto start = Clock::now();
-  team.run([&](int member, int) {
-    const auto m = static_cast<size_t>(member);
-    any[m] = table.stream_read(data[m].data(), kStreamBytes);
-  });
-  return static_cast<double>(kStreamBytes) * team.size() / seconds_since(start) * 1e-9;
-}
-
 }  // namespace
 
 Result<Machine> describe_machine(int threads) {
@@ -77,33 +66,33 @@ Result<Machine> describe_machine(int threads) {
 
 namespace {
 
-void measure_round(Machine& machine) {
-  cpu::Team team(machine.threads);
-  const kernels::Table* widest = nullptr;
-  // The roofs are the processor's: an instruction set that HEED_ISA leaves out still counts.
-  for (int i = 0; i < kIsaCount; ++i) {
-    const Isa isa = static_cast<Isa>(i);
-    if (!isa_supported(isa)) continue;
-    widest = &kernels::table(isa);
-    machine.fp32_gflops = std::max(machine.fp32_gflops, issue_rate(team, widest->fma_loop));
-    machine.bf16_gflops = std::max(machine.bf16_gflops, issue_rate(team, widest->bf16_loop));
-    if (!kernels::has_int8_dot(isa)) continue;
-    machine.int8_gops = std::max(machine.int8_gops, issue_rate(team, widest->int8_loop));
+Status measure_round(Machine& machine) {
+  {
+    cpu::Team team(machine.threads);
+    const kernels::Table* last = nullptr;
+    // The roofs are the processor's: an instruction set that HEED_ISA leaves out still counts.
+    for (int i = 0; i < kIsaCount; ++i) {
+      const Isa isa = static_cast<Isa>(i);
+      if (!isa_supported(isa) || &kernels::table(isa) == last) continue;  // some share a table
+      last = &kernels::table(isa);
+      machine.fp32_gflops = std::max(machine.fp32_gflops, issue_rate(team, last->fma_loop));
+      machine.bf16_gflops = std::max(machine.bf16_gflops, issue_rate(team, last->bf16_loop));
+      if (!kernels::has_int8_dot(isa)) continue;
+      machine.int8_gops = std::max(machine.int8_gops, issue_rate(team, last->int8_loop));
+    }
   }
-  std::vector<std::vector<uint32_t>> data(static_cast<size_t>(machine.threads));
-  for (auto& part : data) part.assign(kStreamBytes / sizeof(uint32_t), 1);
+  MemoryStream stream(machine.threads);
+  HEED_TRY(stream.prepare());
   for (int round = 0; round < 2; ++round) {
-    machine.stream_gbps = std::max(machine.stream_gbps, read_rate(team, *widest, data));
+    machine.stream_gbps = std::max(machine.stream_gbps, stream.gbps());
   }
+  return Status::ok();
 }
 
 }  // namespace
 
 Status measure_roofs(Machine& machine) {
-  return guarded("measuring the roofs", [&]() -> Status {
-    measure_round(machine);
-    return Status::ok();
-  });
+  return guarded("measuring the roofs", [&] { return measure_round(machine); });
 }
 
 }  // namespace heed::eval

@@ -137,7 +137,7 @@ TEST(BenchLinears, rows_carry_every_promised_key) {
   std::set<std::string> types;
   for (const auto& row : json["rows"]) {
     for (const char* key : {"engine", "type", "inputs", "outputs", "rows", "rounds", "copies",
-                            "median_s", "p10_s", "p90_s", "gops", "gbps", "roof", "roof_share",
+                            "median_s", "p10_s", "p90_s", "gops", "gbps", "roof", "roof_share", "paired_share",
                             "error", "ratio_vs", "ratio_p10", "better_peer"}) {
       EXPECT_TRUE(row.contains(key)) << key;
     }
@@ -182,6 +182,7 @@ TEST(BenchLinears, a_case_is_measured_against_the_roof_that_bounds_it) {
   const auto report = bench_linears(options);
   ASSERT_TRUE(report.is_ok()) << report.message();
   for (const LinearRow& row : report->rows) {
+    EXPECT_FALSE(row.paired_share.has_value());  // 32 rows do not wait for memory
     EXPECT_EQ(row.roof, row.shape.type == WeightType::kF32 ? Roof::kFp32 : Roof::kInt8);
     if (row.roof == Roof::kFp32) {
       ASSERT_TRUE(row.roof_share.has_value());
@@ -189,6 +190,22 @@ TEST(BenchLinears, a_case_is_measured_against_the_roof_that_bounds_it) {
     } else {
       EXPECT_EQ(row.roof_share.has_value(), report->machine.int8_gops > 0);
     }
+  }
+}
+
+TEST(BenchLinears, few_rows_are_also_measured_against_what_memory_gave_in_their_round) {
+  LinearBenchOptions options = small_options();
+  options.types = {WeightType::kBf16};
+  options.rows = {1};
+  options.rounds = 1;
+  const auto report = bench_linears(options);
+  ASSERT_TRUE(report.is_ok()) << report.message();
+  for (const LinearRow& row : report->rows) {
+    EXPECT_EQ(row.roof, Roof::kStream);
+    EXPECT_GT(row.copies, 1);
+    ASSERT_TRUE(row.roof_share.has_value());
+    ASSERT_TRUE(row.paired_share.has_value());
+    EXPECT_GT(*row.paired_share, 0);
   }
 }
 
