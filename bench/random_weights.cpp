@@ -1,9 +1,11 @@
-// bench_random_weights TOKENIZER.gguf OUT.gguf 1b|8b [LAYERS]: a `llama` file in Q4_K_M with random
-// weights in the shape of a model of 1 or 8 billion parameters, with 2 of its layers by default and
-// the vocabulary of TOKENIZER.gguf (49,152 entries of SmolLM2's where the shape's own model has
-// 128,256). llama.cpp's type mix gives Q6_K to the values and ffn_down of half of the layers, in
-// the whole model and in 2 or 4 layers alike, so layers cost what they cost in the whole model.
-// Speed only: what it answers means nothing, and heed measures no KL on it.
+// bench_random_weights TOKENIZER.gguf OUT.gguf 1b|8b [LAYERS [ARCHITECTURE]]: a file in Q4_K_M with
+// random weights in the shape of a model of 1 or 8 billion parameters, with 2 of its layers by
+// default and the vocabulary of TOKENIZER.gguf (49,152 entries of SmolLM2's where the shape's own
+// model has 128,256). llama.cpp's type mix gives Q6_K to the values and ffn_down of half of the
+// layers, in the whole model and in 2 or 4 layers alike, so layers cost what they cost in the whole
+// model. ARCHITECTURE is `llama` by default or any other of the dense ones: its tensors are those
+// of its description in src/model/architecture.cpp. Speed only: what it answers means nothing, and
+// heed measures no KL on it.
 #include <ggml.h>
 #include <gguf.h>
 
@@ -22,6 +24,7 @@
 #include <vector>
 
 #include "base/random.h"
+#include "model/hyperparameters.h"
 #include "quantise_file.h"
 
 namespace {
@@ -72,13 +75,46 @@ bool take_vocabulary(const char* path, gguf_context* out, size_t& size) {
   return true;
 }
 
-void set_keys(gguf_context* out, const Shape& shape, int layers, size_t vocab) {
+// Keys without which llama.cpp does not load an architecture, or which make it what it is, as the
+// published models have them.
+struct ExtraKey {
+  const char* architecture;
+  const char* key;
+  float value;
+};
+constexpr ExtraKey kExtraKeys[] = {
+    {"granite", "attention.scale", 0.015625f}, {"granite", "embedding_scale", 12},
+    {"granite", "residual_scale", 0.22f},      {"granite", "logit_scale", 8},
+    {"gemma2", "attn_logit_softcapping", 50},  {"gemma2", "final_logit_softcapping", 30}};
+struct Window {
+  const char* architecture;
+  uint32_t size;
+};
+constexpr Window kWindows[] = {{"gemma2", 4096}, {"gemma3", 512}, {"olmo2", 4096}};
+
+heed::Hyperparameters sizes_of(const heed::Architecture& arch, const Shape& shape, int layers) {
+  heed::Hyperparameters h;
+  h.arch = &arch;
+  h.layers = layers;
+  h.embd = shape.embd;
+  h.dk = h.dv = h.n_rot = shape.head_size;
+  h.layer.assign(static_cast<size_t>(layers),
+                 {.heads = shape.heads, .kv_heads = shape.kv_heads, .ff = shape.ff});
+  return h;
+}
+
+void set_keys(gguf_context* out, const heed::Architecture& arch, const Shape& shape, int layers,
+              size_t vocab) {
+  const std::string prefix = std::string(arch.name) + ".";
   const auto set = [&](const char* key, auto value) {
-    gguf_set_val_u32(out, (std::string("llama.") + key).c_str(), static_cast<uint32_t>(value));
+    gguf_set_val_u32(out, (prefix + key).c_str(), static_cast<uint32_t>(value));
   };
-  const std::string name = std::string("random weights, shape ") + shape.name + ", " +
-                           std::to_string(layers) + " layers";
-  gguf_set_val_str(out, "general.architecture", "llama");
+  const auto set_number = [&](const char* key, float value) {
+    gguf_set_val_f32(out, (prefix + key).c_str(), value);
+  };
+  const std::string name = std::string("random weights, ") + arch.name + ", shape " + shape.name +
+                           ", " + std::to_string(layers) + " layers";
+  gguf_set_val_str(out, "general.architecture", arch.name);
   gguf_set_val_str(out, "general.name", name.c_str());
   gguf_set_val_bool(out, "heed.random_weights", true);
   set("context_length", kTrainedContext);
@@ -87,39 +123,74 @@ void set_keys(gguf_context* out, const Shape& shape, int layers, size_t vocab) {
   set("feed_forward_length", shape.ff);
   set("attention.head_count", shape.heads);
   set("attention.head_count_kv", shape.kv_heads);
+  set("attention.key_length", shape.head_size);
+  set("attention.value_length", shape.head_size);
   set("rope.dimension_count", shape.head_size);
   set("vocab_size", vocab);
-  gguf_set_val_f32(out, "llama.attention.layer_norm_rms_epsilon", 1e-5f);
-  gguf_set_val_f32(out, "llama.rope.freq_base", 500000.0f);
+  set_number("attention.layer_norm_rms_epsilon", 1e-5f);
+  set_number("rope.freq_base", 500000.0f);
+  for (const ExtraKey& extra : kExtraKeys) {
+    if (std::string_view(extra.architecture) == arch.name) set_number(extra.key, extra.value);
+  }
+  for (const Window& window : kWindows) {
+    if (std::string_view(window.architecture) == arch.name) {
+      set("attention.sliding_window", window.size);
+    }
+  }
 }
 
-void add_tensors(gguf_context* out, ggml_context* tensors, const Shape& shape, int layers,
-                 size_t vocab) {
-  const auto add = [&](const std::string& name, int64_t inputs, int64_t outputs) {
+class TensorList {
+ public:
+  TensorList(gguf_context* out, ggml_context* tensors) : out_(out), tensors_(tensors) {}
+
+  void add(const std::string& name, int64_t inputs, int64_t outputs) {
     ggml_tensor* tensor = outputs == 0
-                              ? ggml_new_tensor_1d(tensors, GGML_TYPE_F32, inputs)
-                              : ggml_new_tensor_2d(tensors, GGML_TYPE_F16, inputs, outputs);
+                              ? ggml_new_tensor_1d(tensors_, GGML_TYPE_F32, inputs)
+                              : ggml_new_tensor_2d(tensors_, GGML_TYPE_F16, inputs, outputs);
     ggml_set_name(tensor, name.c_str());
-    gguf_add_tensor(out, tensor);
-  };
-  const int64_t embd = shape.embd, ff = shape.ff, rows = static_cast<int64_t>(vocab);
-  const int64_t query = int64_t{shape.heads} * shape.head_size;
-  const int64_t kv = int64_t{shape.kv_heads} * shape.head_size;
-  add("token_embd.weight", embd, rows);
-  for (int layer = 0; layer < layers; ++layer) {
-    const std::string block = "blk." + std::to_string(layer) + ".";
-    add(block + "attn_norm.weight", embd, 0);
-    add(block + "attn_q.weight", embd, query);
-    add(block + "attn_k.weight", embd, kv);
-    add(block + "attn_v.weight", embd, kv);
-    add(block + "attn_output.weight", query, embd);
-    add(block + "ffn_norm.weight", embd, 0);
-    add(block + "ffn_gate.weight", embd, ff);
-    add(block + "ffn_up.weight", embd, ff);
-    add(block + "ffn_down.weight", ff, embd);
+    gguf_add_tensor(out_, tensor);
   }
-  add("output_norm.weight", embd, 0);
-  if (!shape.tied) add("output.weight", embd, rows);
+
+  // What the description requires; the parts of fused weights as one.
+  void add_layer(const heed::Hyperparameters& h, int layer) {
+    const std::string block = "blk." + std::to_string(layer) + ".";
+    heed::TensorSet left = h.arch->required;
+    for (const heed::FusedTensor& fused : h.arch->fused) {
+      int64_t outputs = 0;
+      for (size_t i = 0; i < fused.count; ++i) {
+        const heed::TensorSet part = heed::tensor_set(fused.parts[i]);
+        if ((left & part) != 0) outputs += h.size(spec_of(fused.parts[i]).out, layer);
+        left &= ~part;
+      }
+      if (outputs > 0) add(block + fused.name, h.embd, outputs);  // optional biases stay out
+    }
+    for (const heed::LayerTensorSpec& spec : heed::layer_tensor_specs()) {
+      if ((left & heed::tensor_set(spec.tensor)) == 0) continue;
+      const bool vector = spec.out == heed::Size::kNone;
+      add(block + spec.name, h.size(spec.in, layer), vector ? 0 : h.size(spec.out, layer));
+    }
+  }
+
+ private:
+  static const heed::LayerTensorSpec& spec_of(heed::LayerTensor tensor) {
+    return heed::layer_tensor_specs()[static_cast<size_t>(tensor)];
+  }
+
+  gguf_context* out_;
+  ggml_context* tensors_;
+};
+
+void add_tensors(gguf_context* out, ggml_context* tensors, const heed::Hyperparameters& h,
+                 const Shape& shape, size_t vocab) {
+  TensorList list(out, tensors);
+  const auto rows = static_cast<int64_t>(vocab);
+  list.add("token_embd.weight", h.embd, rows);
+  for (int layer = 0; layer < h.layers; ++layer) list.add_layer(h, layer);
+  list.add("output_norm.weight", h.embd, 0);
+  // llama.cpp loads no olmo2 with a tied head, and no gemma2 without.
+  const std::string_view arch = h.arch->name;
+  const bool tied = (shape.tied || arch == "gemma2") && arch != "olmo2";
+  if (!tied) list.add("output.weight", h.embd, rows);
 }
 
 // Norms are 1; weights are uniform with variance 1 / inputs, so that products keep the size of
@@ -164,17 +235,18 @@ bool write_file(const char* path, const gguf_context* out, ggml_context* tensors
   return true;
 }
 
-bool write_random(const char* tokenizer, const std::string& to, const Shape& shape, int layers) {
+bool write_random(const char* tokenizer, const std::string& to, const heed::Architecture& arch,
+                  const Shape& shape, int layers) {
   const Gguf out(gguf_init_empty());
   size_t vocab = 0;
   if (!take_vocabulary(tokenizer, out.get(), vocab)) return false;
-  constexpr size_t kTensorsALayer = 9, kOtherTensors = 3;
-  const size_t count = kTensorsALayer * static_cast<size_t>(layers) + kOtherTensors;
+  constexpr size_t kOtherTensors = 3;
+  const size_t count = heed::kLayerTensors * static_cast<size_t>(layers) + kOtherTensors;
   const Tensors tensors(ggml_init(
       {.mem_size = count * ggml_tensor_overhead(), .mem_buffer = nullptr, .no_alloc = true}));
   if (tensors == nullptr) return fail(to.c_str(), "no memory for its header");
-  set_keys(out.get(), shape, layers, vocab);
-  add_tensors(out.get(), tensors.get(), shape, layers, vocab);
+  set_keys(out.get(), arch, shape, layers, vocab);
+  add_tensors(out.get(), tensors.get(), sizes_of(arch, shape, layers), shape, vocab);
   const std::string whole = to + ".f16";
   const bool written = write_file(whole.c_str(), out.get(), tensors.get()) &&
                        heed::bench::quantise_file(whole, to, LLAMA_FTYPE_MOSTLY_Q4_K_M);
@@ -193,13 +265,20 @@ const Shape* find_shape(std::string_view name) {
 
 int main(int count, char** words) {
   const Shape* shape = count >= 4 ? find_shape(words[3]) : nullptr;
-  const int layers = count == 5 ? std::atoi(words[4]) : 2;
-  if (count > 5 || shape == nullptr || layers < 1 || layers > kMaxLayers) {
+  const int layers = count >= 5 ? std::atoi(words[4]) : 2;
+  if (count > 6 || shape == nullptr || layers < 1 || layers > kMaxLayers) {
     std::fprintf(stderr,
-                 "usage: bench_random_weights TOKENIZER.gguf OUT.gguf 1b|8b [LAYERS], LAYERS from "
-                 "1 to %d; default 2\n",
+                 "usage: bench_random_weights TOKENIZER.gguf OUT.gguf 1b|8b [LAYERS "
+                 "[ARCHITECTURE]], LAYERS from 1 to %d; default 2, llama\n",
                  kMaxLayers);
     return 2;
   }
-  return write_random(words[1], words[2], *shape, layers) ? 0 : 1;
+  const auto arch = heed::find_architecture(count == 6 ? words[5] : "llama");
+  if (!arch.is_ok() || (*arch)->gating != heed::Gating::kNone) {
+    std::fprintf(
+        stderr, "%s\n",
+        arch.is_ok() ? "architectures with experts are not written here" : arch.message().c_str());
+    return 2;
+  }
+  return write_random(words[1], words[2], **arch, *shape, layers) ? 0 : 1;
 }

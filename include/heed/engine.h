@@ -1,7 +1,6 @@
-// Models and sequences: a GGUF file answers through heed's attention and store.
+// Sequences: a model answers through heed's attention and store.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -9,181 +8,38 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <vector>
 
-#include "heed/cpu.h"
 #include "heed/format.h"
 #include "heed/kv.h"
+#include "heed/model.h"
 #include "heed/status.h"
 #include "heed/view.h"
 
 namespace heed {
 
-using Token = int32_t;
+enum class RopeScaling : uint8_t {
+  kNone,
+  kLinear,  // positions are divided by the factor
+  kNtk,     // a base from which slow pairs turn so much slower and fast ones as before
+  kYarn,    // slow pairs are scaled, fast ones not, scores grow a little
+};
+const char* rope_scaling_name(RopeScaling scaling);  // "none", "linear", "ntk", "yarn"
+Result<RopeScaling> parse_rope_scaling(std::string_view name);
 
-// Fired by any thread, polled between graph nodes: a step in flight ends within milliseconds and
-// leaves its sequences as they were before it.
-class CancelToken {
- public:
-  void cancel() { fired_.store(true, std::memory_order_relaxed); }
-  void reset() { fired_.store(false, std::memory_order_relaxed); }
-  bool cancelled() const { return fired_.load(std::memory_order_relaxed); }
+// How positions turn queries and keys, in place of what the file says, to stretch a context. Layers
+// with a window and a rotation of their own keep it.
+struct RopeOptions {
+  std::optional<RopeScaling> scaling = {};  // absent: the file's
+  double factor = 0;                        // by which the context grows; 0: the file's
+  double base = 0;                          // of the frequencies; 0: the file's
+  int64_t original_context = 0;             // that YaRN stretches; 0: the file's
 
- private:
-  std::atomic<bool> fired_{false};
+  bool operator==(const RopeOptions&) const = default;
 };
 
-// --- model ---------------------------------------------------------------------------------------
-
-enum class Weights : uint8_t {
-  kAsStored,  // quantised products
-  kF32,       // dequantised in memory: the reference of `heed kl`
-};
-
-enum class Linear : uint8_t {
-  kHeed,      // heed's own: inputs of quantised weights in 8 bits, per 32 of them
-  kGgml,      // ggml's, plain or repacked per type as measured
-  kAccurate,  // heed's own: inputs and weights in bf16 where the processor multiplies it, else fp32
-};
-
-const char* linear_name(Linear linear);  // "heed", "ggml", "accurate"
-Result<Linear> parse_linear(std::string_view name);
-
-struct ModelOptions {
-  int threads = 0;  // 0: the cores this process may use
-  Weights weights = Weights::kAsStored;
-  Linear linear = Linear::kHeed;  // of weights as stored
-  bool map =
-      true;  // false: the file is read into memory, so that later changes of it do not matter
-  std::function<void(double fraction)> progress;  // while loading
-  // Seen between slices of some MiB, and each time llama.cpp logs while it reads the vocabulary.
-  const CancelToken* cancel = nullptr;
-};
-
-// A key general.sampling.NAME of a file: how its makers want it sampled.
-struct SamplingKey {
-  std::string name;  // "top_k"
-  std::string text;  // "20"
-  double number = 0;
-  bool known = true;  // false: nobody here reads it, and `text` is empty
-};
-
-struct ModelInfo {
-  std::string path;
-  std::string architecture;  // "llama", "qwen2", "gemma3"
-  std::string name;          // general.name, may be empty
-  std::string file_type;     // "Q4_1", "Q4_K_M", ...
-  uint64_t file_bytes = 0;
-  uint64_t parameters = 0;
-  int layers = 0, embd = 0, heads = 0, kv_heads = 0, dk = 0, dv = 0, ff = 0, vocab = 0;
-  int64_t trained_context = 0;
-  std::vector<int> window;  // per layer, 0 = all
-  bool has_chat_template = false;
-  std::vector<SamplingKey> sampling;  // take_recommended() puts them into options
-  Format default_k = Format::kBf16;   // pages that keep the model's logits (docs/numerics.md)
-  Format default_v = Format::kBf16;
-  std::string linear;  // how products run: "heed", "ggml plain+repack", for reports
-};
-
-struct ChatMessage {
-  std::string role;  // "system", "user", "assistant"
-  std::string content;
-};
-
-class Model {
- public:
-  // Errors: not a GGUF, corrupt, an architecture heed does not know (with the supported list), a
-  // key that changes the mathematics and is not handled.
-  static Result<std::shared_ptr<Model>> load(const std::string& path, const ModelOptions& options);
-  // Hyper-parameters only; reads the header, not the weights.
-  static Result<ModelInfo> inspect(const std::string& path);
-  ~Model();
-
-  const ModelInfo& info() const;
-  int threads() const;
-
-  // --- text (llama.cpp's tokenizer and Jinja templates)
-  Result<std::vector<Token>> tokenize(std::string_view text, bool add_special,
-                                      bool parse_special) const;
-  // Bytes of one token, maybe part of a UTF-8 character; empty where the file has no tokenizer.
-  Result<std::string> piece(Token token) const;
-  bool is_end(Token token) const;  // end of generation
-  // The whole conversation through the model's own template. Errors: the file has none.
-  Result<std::string> apply_template(std::span<const ChatMessage> messages,
-                                     bool add_generation_prompt) const;
-
-  struct Impl;
-  Impl& impl() const { return *impl_; }
-
- private:
-  explicit Model(std::unique_ptr<Impl> impl);
-  std::unique_ptr<Impl> impl_;
-};
-
-// --- sampling ------------------------------------------------------------------------------------
-
-struct LogitBias {
-  Token token = 0;
-  float bias = 0;  // added to its logit; -infinity forbids the token
-};
-
-// llama.cpp's chain, defaults and spellings; temperature <= 0 is greedy.
-struct SamplerOptions {
-  float temperature = 0.8f;
-  float dynatemp_range = 0;  // temperature +- range by entropy; 0: off
-  float dynatemp_exponent = 1.0f;
-  int top_k = 40;             // <= 0: all
-  float top_p = 0.95f;        // 1: all
-  float min_p = 0.05f;        // 0: all
-  float typ_p = 1.0f;         // 1: all
-  float top_n_sigma = -1.0f;  // <= 0: all
-  float xtc_probability = 0;  // 0: off
-  float xtc_threshold = 0.1f;
-  int min_keep = 0;  // candidates that top_p, min_p, typ_p and xtc leave at least
-  float repeat_penalty = 1.0f;
-  float presence_penalty = 0.0f;
-  float frequency_penalty = 0.0f;
-  int repeat_last_n = 64;
-  float dry_multiplier = 0;  // 0: off
-  float dry_base = 1.75f;
-  int dry_allowed_length = 2;
-  int dry_penalty_last_n = 64;
-  std::vector<std::string> dry_sequence_breakers = {"\n", ":", "\"", "*"};
-  float adaptive_target = -1.0f;  // for "adaptive_p" in `samplers`; < 0: draws as usual
-  float adaptive_decay = 0.9f;
-  int mirostat = 0;  // 1 or 2: this version replaces every filter of the chain
-  float mirostat_tau = 5.0f;
-  float mirostat_eta = 0.1f;
-  std::vector<LogitBias> logit_bias;
-  bool ignore_eos = false;            // end tokens are forbidden, as by llama.cpp's --ignore-eos
-  uint32_t seed = 0xFFFFFFFF;         // this value: from the clock
-  std::vector<std::string> samplers;  // names in order; empty = llama.cpp's default chain
-};
-
-// Puts what the file recommends into `options`, as llama.cpp's programs do, but for the names in
-// `own` ("temp", "top_k", "sequence"): these the user has set. Mirostat and a chain exclude each
-// other, so an own one of them keeps the file's other one out. Returns what was taken.
-Result<std::vector<SamplingKey>> take_recommended(const ModelInfo& model,
-                                                  std::span<const std::string> own,
-                                                  SamplerOptions& options);
-
-class Sampler {
- public:
-  static Result<std::unique_ptr<Sampler>> create(const Model& model, const SamplerOptions& options);
-  ~Sampler();
-  // Chooses from logits [vocab] and remembers the choice for penalties. Errors: logits that are no
-  // numbers (a damaged model).
-  Result<Token> sample(std::span<const float> logits);
-  Status accept(Token token);  // a prompt token, for penalties
-  uint32_t seed() const;
-
- private:
-  struct Impl;
-  explicit Sampler(std::unique_ptr<Impl> impl);
-  std::unique_ptr<Impl> impl_;
-};
-
-// --- engine --------------------------------------------------------------------------------------
+// Positions that an engine may reach: those of the training, or as often as many as a factor of the
+// options says.
+int64_t longest_context(const ModelInfo& model, const RopeOptions& options);
 
 struct EngineOptions {
   static constexpr int kMaxChunk = 8192;
@@ -194,6 +50,7 @@ struct EngineOptions {
   std::optional<Format> k, v;
   int chunk = 512;              // prompt tokens a step, up to kMaxChunk
   int64_t context = 0;          // positions a sequence may reach; 0: the trained context
+  RopeOptions rope;             // with a factor the context may be that much longer
   bool beyond_context = false;  // let sequences run past the trained context (speed tests only)
   int max_sequences = 64;       // decoded together, up to kMaxSequences
   uint64_t max_kv_bytes = 0;    // 0: no limit
@@ -265,8 +122,10 @@ class Engine {
   // Tests: the step fails after graph node n (0-based) with kInternal, -1 = never.
   void fail_after_node(int n);
 
- private:
   struct Impl;
+  Impl& impl() const { return *impl_; }
+
+ private:
   explicit Engine(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };
@@ -290,34 +149,5 @@ struct MemoryPlan {
 };
 Result<MemoryPlan> predict_memory(const std::string& path, const ModelOptions& model,
                                   const EngineOptions& engine, const PlannedRun& run);
-
-// --- generation ----------------------------------------------------------------------------------
-
-struct GenerateOptions {
-  int64_t max_tokens = -1;  // -1: until an end token or the context
-  SamplerOptions sampler;
-  bool ignore_eos = false;  // goes into the sampler
-  const CancelToken* cancel = nullptr;
-  std::function<void(Token token, std::string_view text)> on_token;  // complete UTF-8 only
-  std::function<void(int64_t done, int64_t total)> on_prefill;
-};
-
-enum class StopReason { kEnd, kLength, kContext, kCancelled };
-const char* stop_reason_name(StopReason reason);
-
-struct Generation {
-  std::vector<Token> tokens;
-  std::string text;
-  StopReason stop = StopReason::kEnd;
-  int64_t prompt_tokens = 0;
-  double prompt_s = 0;       // the prefill alone
-  double first_token_s = 0;  // from the call to the first token
-  double decode_s = 0;       // of tokens behind the first
-  uint32_t seed = 0;         // of the sampling, drawn from the clock or given
-};
-
-// Prefill `prompt` and generate. A cancel is not an error: the text so far comes back.
-Result<Generation> generate(Engine& engine, SeqId seq, std::span<const Token> prompt,
-                            const GenerateOptions& options);
 
 }  // namespace heed

@@ -6,4 +6,5 @@
 #include "heed/format.h"
 #include "heed/kv.h"
 #include "heed/status.h"
+#include "heed/version.h"
 #include "heed/view.h"

@@ -1,15 +1,16 @@
 #include "attention/rotation.h"
 
+#include <algorithm>
 #include <cmath>
-#include <cstring>
+#include <numbers>
 
 #include "base/text.h"
 #include "kernels/kernels.h"
 
 namespace heed {
+namespace {
 
-Result<std::vector<double>> rotary_frequencies(const RotarySpec& spec) {
-  if (spec.layout == RotaryLayout::kNone) return std::vector<double>{};
+Status check_spec(const RotarySpec& spec) {
   if (spec.n_rot < 2 || spec.n_rot % 2 != 0 || spec.n_rot > kMaxHeadSize) {
     return error(Code::kOutOfRange, "rotary embedding: ", spec.n_rot,
                  " rotated dims; use an even number from 2 to ", kMaxHeadSize);
@@ -27,17 +28,69 @@ Result<std::vector<double>> rotary_frequencies(const RotarySpec& spec) {
     return error(Code::kInvalidArgument, "rotary embedding: ", spec.factors.size(),
                  " frequency factors for ", half, " pairs of dims");
   }
-  std::vector<double> frequencies(half);
-  for (size_t i = 0; i < half; ++i) {
+  if (spec.yarn_context == 0) return Status::ok();
+  if (spec.yarn_context < 0 || spec.base <= 1 || !std::isfinite(spec.yarn_fast) ||
+      !(0 < spec.yarn_slow && spec.yarn_slow < spec.yarn_fast)) {
+    return error(Code::kOutOfRange, "rotary embedding: YaRN of a context of ", spec.yarn_context,
+                 ", a base of ", spec.base, " and ", spec.yarn_slow, " to ", spec.yarn_fast,
+                 " turns; it needs a base above 1 and more turns at the fast end");
+  }
+  return Status::ok();
+}
+
+// The pair, with a fraction, that turns `turns` times within the original context.
+double pair_of(double turns, const RotarySpec& spec) {
+  return spec.n_rot *
+         std::log(static_cast<double>(spec.yarn_context) / (turns * 2 * std::numbers::pi)) /
+         (2 * std::log(spec.base));
+}
+
+// How much of each pair's frequency YaRN does not scale: all of fast pairs, nothing of slow ones,
+// less and less between. Without YaRN every pair is scaled.
+class KeptShare {
+ public:
+  explicit KeptShare(const RotarySpec& spec) : yarn_(spec.yarn_context > 0) {
+    if (!yarn_) return;
+    first_ = std::max(0.0, std::floor(pair_of(spec.yarn_fast, spec)));
+    last_ = std::min(spec.n_rot - 1.0, std::ceil(pair_of(spec.yarn_slow, spec)));
+  }
+  double of(size_t pair) const {
+    if (!yarn_) return 0;
+    const double along = (static_cast<double>(pair) - first_) / std::max(0.001, last_ - first_);
+    return 1 - std::clamp(along, 0.0, 1.0);
+  }
+
+ private:
+  bool yarn_;
+  double first_ = 0, last_ = 0;
+};
+
+}  // namespace
+
+Result<std::vector<double>> rotary_frequencies(const RotarySpec& spec) {
+  if (spec.layout == RotaryLayout::kNone) return std::vector<double>{};
+  HEED_TRY(check_spec(spec));
+  const KeptShare kept(spec);
+  std::vector<double> frequencies(static_cast<size_t>(spec.n_rot / 2));
+  for (size_t i = 0; i < frequencies.size(); ++i) {
     const double factor = spec.factors.empty() ? 1.0 : spec.factors[i];
     if (!std::isfinite(factor) || factor == 0) {
       return error(Code::kOutOfRange, "rotary embedding: frequency factor ", i, " is ", factor,
                    "; a finite number other than 0 is needed");
     }
+    const double scale = spec.scale + (1 - spec.scale) * kept.of(i);
     frequencies[i] =
-        std::pow(spec.base, -2.0 * static_cast<double>(i) / spec.n_rot) * spec.scale / factor;
+        std::pow(spec.base, -2.0 * static_cast<double>(i) / spec.n_rot) * scale / factor;
   }
   return frequencies;
+}
+
+double yarn_length(double factor, double share) {
+  return factor > 1 ? 1 + 0.1 * share * std::log(factor) : 1.0;
+}
+
+double ntk_base(double base, double factor, int n_rot) {
+  return base * std::pow(factor, n_rot / (n_rot - 2.0));
 }
 
 void rotary_table(std::span<const double> frequencies, std::span<const int64_t> positions,

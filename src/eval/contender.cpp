@@ -11,6 +11,10 @@
 namespace heed::eval {
 namespace {
 
+// A contestant works at least so long at a time: what is shorter is a matter of one interrupt.
+constexpr double kWorkSeconds = 0.005;
+constexpr double kMostRepeats = 1000;
+
 constexpr uint64_t kCaches = 16;  // last-level caches that a case goes through
 constexpr uint64_t kAssumedCache = uint64_t{32} << 20;  // where the system does not tell
 
@@ -29,13 +33,22 @@ class Alternation {
       const size_t at = backwards ? contenders_.size() - 1 - i : i;
       Contender& one = *contenders_[at];
       const auto start = Clock::now();
-      HEED_TRY(one.round());
+      for (int j = 0; j < repeats_; ++j) HEED_TRY(one.round());
       const double seconds = seconds_since(start);
       one.park();
       sum += seconds;
-      if (keep) seconds_[at].push_back(seconds / static_cast<double>(one.copies()));
+      shortest_ = std::min(shortest_, seconds);
+      if (keep) seconds_[at].push_back(seconds / static_cast<double>(one.copies() * repeats_));
     }
     return sum;
+  }
+
+  // After a round that took `seconds`: how often each repeats its work in a round; what such a
+  // round of all takes.
+  double repeat_after(double seconds) {
+    repeats_ = static_cast<int>(
+        std::clamp(std::ceil(kWorkSeconds / std::max(shortest_, 1e-9)), 1.0, kMostRepeats));
+    return seconds * repeats_;
   }
 
   int rounds_after(double warm_seconds) const {
@@ -50,6 +63,8 @@ class Alternation {
   std::span<Contender* const> contenders_;
   const RoundPlan& plan_;
   std::vector<std::vector<double>> seconds_;
+  int repeats_ = 1;
+  double shortest_ = INFINITY;
 };
 
 }  // namespace
@@ -58,7 +73,7 @@ Result<std::vector<std::vector<double>>> alternate(std::span<Contender* const> c
                                                    const RoundPlan& plan, Machine& machine) {
   Alternation alternation(contenders, plan);
   HEED_ASSIGN(const double warm, alternation.round(true, false));
-  const int rounds = alternation.rounds_after(warm);
+  const int rounds = alternation.rounds_after(alternation.repeat_after(warm));
   for (int i = 0; i < rounds; ++i) {
     HEED_TRY(alternation.round(i % 2 == 1, true).status());
     if (i == 0 || i == rounds / 2) HEED_TRY(measure_roofs(machine));

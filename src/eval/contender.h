@@ -30,7 +30,8 @@ struct RoundPlan {
 };
 inline constexpr int kFewestRounds = 5, kMostRounds = 21;
 
-// What each round took, in seconds a copy: [contender][round]. A round before the first warms up.
+// What each round took, in seconds a copy: [contender][round]. A round before the first warms up and
+// tells how often short work is repeated in each of the others.
 // The roofs in `machine` are sampled between rounds.
 Result<std::vector<std::vector<double>>> alternate(std::span<Contender* const> contenders,
                                                    const RoundPlan& plan, Machine& machine);

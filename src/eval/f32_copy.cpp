@@ -178,7 +178,9 @@ Result<F32Copy> F32Copy::make(const std::string& path, const Options& options) {
     return error(Code::kCorrupt, path, " is not a readable GGUF file: ", take_library_error());
   }
   if (gguf_find_key(source.get(), "split.count") >= 0) {
-    return error(Code::kUnsupported, path, " is one part of a split file: merge the parts first");
+    return error(Code::kUnsupported, path,
+                 " is one part of a split model; merge the parts first with llama.cpp: "
+                 "llama-gguf-split --merge FIRST_PART MERGED.gguf");
   }
   const Gguf copy(gguf_init_empty());
   gguf_set_kv(copy.get(), source.get());

@@ -179,7 +179,7 @@ Result<KlReport> run_kl(const KlOptions& options) {
   }
   HEED_TRY(check_kl_memory(options, engine));
   tell(options, "hashing the model", 0);
-  HEED_ASSIGN(const std::string sha256, file_sha256(options.model, options.cancel));
+  HEED_ASSIGN(const std::string sha256, model_sha256(options.model, options.cancel));
   HEED_ASSIGN(const Isa isa, choose_isa());
 
   std::optional<F32Copy> copy;

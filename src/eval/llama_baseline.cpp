@@ -117,6 +117,19 @@ LlamaOptions within_context(LlamaOptions options) {
   return options;
 }
 
+void set_rope(const RopeOptions& rope, llama_context_params& params) {
+  if (rope.scaling) {
+    params.rope_scaling_type = rope.scaling == RopeScaling::kYarn ? LLAMA_ROPE_SCALING_TYPE_YARN
+                               : rope.scaling == RopeScaling::kLinear
+                                   ? LLAMA_ROPE_SCALING_TYPE_LINEAR
+                                   : LLAMA_ROPE_SCALING_TYPE_NONE;
+  }
+  // 0: the file's, there too.
+  params.rope_freq_base = static_cast<float>(rope.base);
+  if (rope.factor > 0) params.rope_freq_scale = static_cast<float>(1 / rope.factor);
+  params.yarn_orig_ctx = static_cast<uint32_t>(rope.original_context);
+}
+
 llama_context_params context_params(const LlamaOptions& options) {
   llama_context_params params = llama_context_default_params();
   params.n_ctx = static_cast<uint32_t>(options.context);
@@ -128,6 +141,7 @@ llama_context_params context_params(const LlamaOptions& options) {
   params.flash_attn_type =
       options.flash ? LLAMA_FLASH_ATTN_TYPE_ENABLED : LLAMA_FLASH_ATTN_TYPE_DISABLED;
   params.type_k = params.type_v = options.f32_kv ? GGML_TYPE_F32 : GGML_TYPE_F16;
+  set_rope(options.rope, params);
   params.swa_full = false;  // as llama-bench and the command line of llama.cpp
   params.no_perf = true;
   params.abort_callback = abort_compute;

@@ -46,6 +46,7 @@ struct LlamaOptions {
   int batch = 2048;     // tokens a call of llama_decode, as llama-bench
   int threads = 1;
   int64_t context = 0;  // cells; llama.cpp rounds up. > 0
+  RopeOptions rope;     // llama.cpp has no NTK
   // Makes take_profile() count. Off by default: llama.cpp then hands ggml whole graphs, which is
   // what its own tools do and what a fair rate is measured with.
   bool profile = false;

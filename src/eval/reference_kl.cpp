@@ -38,7 +38,7 @@ struct Keys {
 };
 
 Result<Keys> make_keys(const ReferenceKlJob& job, int threads) {
-  HEED_ASSIGN(const std::string file, file_sha256(job.path, job.cancel));
+  HEED_ASSIGN(const std::string file, model_sha256(job.path, job.cancel));
   HEED_ASSIGN(const std::string revision, program_revision());
   HEED_ASSIGN(const Isa isa, choose_isa());
   const std::string common =

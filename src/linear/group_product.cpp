@@ -79,6 +79,37 @@ void multiply_group(const LinearTable& table, const PackedWeight& weight, int64_
   multiply_codes(table, weight, g, call);
 }
 
+void multiply_gated_group(const LinearTable& table, const GatedProduct& product, int64_t g,
+                          int64_t rows, const Worker& worker) {
+  const auto activate = table.gate[static_cast<int>(product.activation)];
+  const auto pack = table.pack[static_cast<int>(product.form)];
+  const int64_t groups = product.gate->groups();
+  const int64_t packed = block_bytes(table, product.form);
+  float* const gate =
+      results_in_scratch(worker, std::max(product.gate->inputs(), product.up->inputs()));
+  float* const up = gate + kScratchRows * kGroupOutputs;
+  const auto rows_at = [&](const PackedWeight& weight, const void* x, int64_t first) {
+    return static_cast<const uint8_t*>(x) +
+           first / kTileRows * weight.blocks() * block_bytes(table, weight.input_form());
+  };
+  for (int64_t first = 0; first < rows; first += kScratchRows) {
+    const int64_t n = std::min(kScratchRows, rows - first);
+    multiply_group(table, *product.gate, g, rows_at(*product.gate, product.gate_x, first), n,
+                   {.y = gate, .stride = kGroupOutputs, .bias = outputs_from(product.gate_bias, g)},
+                   worker.scratch);
+    multiply_group(table, *product.up, g, rows_at(*product.up, product.up_x, first), n,
+                   {.y = up, .stride = kGroupOutputs, .bias = outputs_from(product.up_bias, g)},
+                   worker.scratch);
+    activate(gate, up, static_cast<int>(n * kGroupOutputs));
+    for (int64_t r = 0; r < n; r += kTileRows) {
+      const int64_t tile = (first + r) / kTileRows;
+      pack(static_cast<uint8_t*>(product.out) + (tile * groups + g) * packed,
+           gate + r * kGroupOutputs, kGroupOutputs,
+           static_cast<int>(std::min<int64_t>(kTileRows, n - r)), 1);
+    }
+  }
+}
+
 int64_t group_scratch_bytes(int64_t inputs) {
   return expanded_bytes(inputs) + kDecodedBytes + 2 * kResultBytes;
 }

@@ -1,4 +1,4 @@
-// The steps that products share (product.h, listed_product.h): groups shared out to members, and
+// The steps that products share (product.h, expert_product.h): groups shared out to members, and
 // one group times the packed rows.
 #pragma once
 
@@ -37,6 +37,10 @@ void share_groups(const Worker& worker, int64_t groups, int64_t run, const Fn& f
 // `rows` of x times group g.
 void multiply_group(const kernels::LinearTable& table, const PackedWeight& weight, int64_t g,
                     const void* x, int64_t rows, const kernels::LinearResult& to, uint8_t* scratch);
+
+// Group g of both products, activated and packed to product.out.
+void multiply_gated_group(const kernels::LinearTable& table, const GatedProduct& product, int64_t g,
+                          int64_t rows, const Worker& worker);
 
 // The part that belongs to group g of a vector over all outputs; null where there is none.
 inline const float* outputs_from(const float* all, int64_t g) {

@@ -16,8 +16,9 @@ constexpr LayerTensorSpec kSpecs[kLayerTensors] = {
     {T::kQBias, "attn_q.bias", S::kQ, S::kNone},
     {T::kKBias, "attn_k.bias", S::kK, S::kNone},
     {T::kVBias, "attn_v.bias", S::kV, S::kNone},
-    {T::kQNorm, "attn_q_norm.weight", S::kDk, S::kNone},
-    {T::kKNorm, "attn_k_norm.weight", S::kDk, S::kNone},
+    {T::kQNorm, "attn_q_norm.weight", S::kQNorm, S::kNone},
+    {T::kKNorm, "attn_k_norm.weight", S::kKNorm, S::kNone},
+    {T::kSinks, "attn_sinks.weight", S::kHeads, S::kNone},
     {T::kOut, "attn_output.weight", S::kAttn, S::kEmbd},
     {T::kOutBias, "attn_output.bias", S::kEmbd, S::kNone},
     {T::kPostAttnNorm, "post_attention_norm.weight", S::kEmbd, S::kNone},
@@ -28,45 +29,132 @@ constexpr LayerTensorSpec kSpecs[kLayerTensors] = {
     {T::kGateBias, "ffn_gate.bias", S::kFf, S::kNone},
     {T::kUpBias, "ffn_up.bias", S::kFf, S::kNone},
     {T::kDownBias, "ffn_down.bias", S::kEmbd, S::kNone},
+    {T::kRouter, "ffn_gate_inp.weight", S::kEmbd, S::kExperts},
+    {T::kRouterBias, "ffn_gate_inp.bias", S::kExperts, S::kNone},
+    {T::kGateExperts, "ffn_gate_exps.weight", S::kEmbd, S::kFf, S::kExperts},
+    {T::kUpExperts, "ffn_up_exps.weight", S::kEmbd, S::kFf, S::kExperts},
+    {T::kDownExperts, "ffn_down_exps.weight", S::kFf, S::kEmbd, S::kExperts},
+    {T::kGateExpertsBias, "ffn_gate_exps.bias", S::kFf, S::kNone, S::kExperts},
+    {T::kUpExpertsBias, "ffn_up_exps.bias", S::kFf, S::kNone, S::kExperts},
+    {T::kDownExpertsBias, "ffn_down_exps.bias", S::kEmbd, S::kNone, S::kExperts},
     {T::kPostFfnNorm, "post_ffw_norm.weight", S::kEmbd, S::kNone},
 };
 
-constexpr TensorSet kPlain =
-    tensor_set(T::kAttnNorm, T::kQ, T::kK, T::kV, T::kOut, T::kFfnNorm, T::kGate, T::kUp, T::kDown);
+constexpr TensorSet kAttention = tensor_set(T::kQ, T::kK, T::kV, T::kOut);
+constexpr TensorSet kFeedForward = tensor_set(T::kGate, T::kUp, T::kDown);
+constexpr TensorSet kPreNorms = tensor_set(T::kAttnNorm, T::kFfnNorm);
+constexpr TensorSet kPostNorms = tensor_set(T::kPostAttnNorm, T::kPostFfnNorm);
+constexpr TensorSet kQkNorms = tensor_set(T::kQNorm, T::kKNorm);
+constexpr TensorSet kPlain = kAttention | kFeedForward | kPreNorms;
 constexpr TensorSet kQkvBias = tensor_set(T::kQBias, T::kKBias, T::kVBias);
 constexpr TensorSet kFfnBias = tensor_set(T::kGateBias, T::kUpBias, T::kDownBias);
+constexpr TensorSet kLlamaBias = kQkvBias | tensor_set(T::kOutBias) | kFfnBias;
+constexpr TensorSet kExperts =
+    tensor_set(T::kRouter, T::kGateExperts, T::kUpExperts, T::kDownExperts);
+constexpr TensorSet kExpertsBias =
+    tensor_set(T::kRouterBias, T::kGateExpertsBias, T::kUpExpertsBias, T::kDownExpertsBias);
+
+constexpr FusedTensor kPhi3Fused[] = {
+    {"attn_qkv.weight", {T::kQ, T::kK, T::kV}, 3},
+    {"attn_qkv.bias", {T::kQBias, T::kKBias, T::kVBias}, 3},
+    {"ffn_up.weight", {T::kGate, T::kUp}, 2},
+};
+
+constexpr std::string_view kMistral3Keys[] = {
+    "attention.temperature_scale", "rope.scaling.yarn_beta_fast", "rope.scaling.yarn_beta_slow",
+    "rope.scaling.yarn_log_multiplier"};
+constexpr std::string_view kGraniteKeys[] = {"attention.scale", "embedding_scale", "residual_scale",
+                                             "logit_scale"};
+constexpr std::string_view kGemma2Keys[] = {"attn_logit_softcapping", "final_logit_softcapping",
+                                            "rope.freq_base_swa"};
+constexpr std::string_view kGptOssKeys[] = {"rope.freq_base_swa"};
+constexpr std::string_view kGemma3Keys[] = {"final_logit_softcapping", "rope.freq_base_swa"};
 
 constexpr Architecture kArchitectures[] = {
-    {.name = "llama",
+    {.name = "llama",  // and Mistral before its third version
      .rotary = RotaryLayout::kAdjacent,
-     .feed_forward = FeedForward::kSwiGlu,
      .required = kPlain,
-     .optional = kQkvBias | tensor_set(T::kOutBias) | kFfnBias,
-     .output_bias = false,
+     .optional = kLlamaBias,
      .rope_factors = true,
-     .scale_embeddings = false,
-     .window_period = 0,
-     .wide_scale_layers = 0},
+     .context_factors = true,
+     .window = {.known = true}},
+    {.name = "mistral3",
+     .rotary = RotaryLayout::kAdjacent,
+     .required = kPlain,
+     .optional = kLlamaBias,
+     .keys = kMistral3Keys,
+     .rope_factors = true,
+     .context_factors = true},
     {.name = "qwen2",
      .rotary = RotaryLayout::kHalves,
-     .feed_forward = FeedForward::kSwiGlu,
      .required = kPlain,
      .optional = kQkvBias,
-     .output_bias = true,
-     .rope_factors = false,
-     .scale_embeddings = false,
-     .window_period = 0,
-     .wide_scale_layers = 0},
+     .output_bias = true},
+    {.name = "qwen3",
+     .rotary = RotaryLayout::kHalves,
+     .required = kPlain | kQkNorms,
+     .optional = kQkvBias},
+    {.name = "gemma2",
+     .rotary = RotaryLayout::kHalves,
+     .feed_forward = FeedForward::kGeGlu,
+     .required = kPlain | kPostNorms,
+     .optional = kQkvBias,
+     .keys = kGemma2Keys,
+     .scale_embeddings = true,
+     .window = {.known = true, .period = 2, .size = 4096, .rope = WindowRope::kOwnBase},
+     .score_cap = 50,
+     .logit_cap = 30,
+     .wide_scale_layers = 46},
     {.name = "gemma3",
      .rotary = RotaryLayout::kHalves,
      .feed_forward = FeedForward::kGeGlu,
-     .required = kPlain | tensor_set(T::kQNorm, T::kKNorm, T::kPostAttnNorm, T::kPostFfnNorm),
+     .required = kPlain | kPostNorms | kQkNorms,
      .optional = kQkvBias,
-     .output_bias = false,
-     .rope_factors = false,
+     .keys = kGemma3Keys,
      .scale_embeddings = true,
-     .window_period = 6,
+     .window = {.known = true, .period = 6, .rope = WindowRope::kUnscaledOwnBase},
      .wide_scale_layers = 62},
+    {.name = "phi3",  // and Phi-4
+     .rotary = RotaryLayout::kHalves,
+     .required = kPlain,
+     .optional = kQkvBias,
+     .fused = kPhi3Fused,
+     .context_factors = true,
+     .window = {.known = true}},
+    {.name = "olmo2",  // and OLMo 3
+     .rotary = RotaryLayout::kHalves,
+     .required = kAttention | kFeedForward | kPostNorms | kQkNorms,
+     .optional = kQkvBias,
+     .wide_qk_norm = true,
+     .window = {.known = true, .period = 4, .rope = WindowRope::kUnscaled}},
+    {.name = "granite",
+     .rotary = RotaryLayout::kAdjacent,
+     .required = kPlain,
+     .optional = kLlamaBias,
+     .keys = kGraniteKeys,
+     .rope_factors = true,
+     .context_factors = true,
+     .rope_switch = true},
+    {.name = "smollm3",
+     .rotary = RotaryLayout::kAdjacent,
+     .required = kPlain,
+     .optional = kQkvBias,
+     .unrotated_period = 4},
+    {.name = "qwen3moe",
+     .rotary = RotaryLayout::kHalves,
+     .required = kAttention | kExperts | kPreNorms | kQkNorms,
+     .optional = kQkvBias,
+     .gating = Gating::kNormalisedSoftmax},
+    {.name = "gpt-oss",
+     .rotary = RotaryLayout::kHalves,
+     .feed_forward = FeedForward::kClampedSwiGlu,
+     .required = kAttention | kExperts | kExpertsBias |
+                 tensor_set(T::kAttnNorm, T::kSinks, T::kOutBias, T::kPostAttnNorm),
+     .optional = kQkvBias,
+     .keys = kGptOssKeys,
+     .window = {.known = true, .period = 2, .rope = WindowRope::kOwnBase},
+     .gating = Gating::kSoftmaxOfChosen,
+     .ffn_norm = LayerTensor::kPostAttnNorm},
 };
 
 }  // namespace

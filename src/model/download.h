@@ -5,7 +5,7 @@
 #include <functional>
 #include <string>
 
-#include "heed/engine.h"
+#include "heed/model.h"
 #include "heed/status.h"
 
 namespace heed {

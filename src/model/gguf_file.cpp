@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <functional>
 
 #include "base/text.h"
 #include "model/gguf_parser.h"
@@ -61,6 +62,11 @@ const char* gguf_type_text(GgufType type) {
   return kNames[static_cast<uint32_t>(type)];
 }
 
+bool GgufKey::same_value(const GgufKey& other) const {
+  return type == other.type && is_array == other.is_array && count == other.count &&
+         bytes == other.bytes && std::memcmp(data, other.data, bytes) == 0;
+}
+
 std::string GgufTensor::shape() const {
   std::string text = std::to_string(ne[0]);
   for (int d = 1; d < dims; ++d) text += cat(" x ", ne[d]);
@@ -71,7 +77,7 @@ Result<std::unique_ptr<GgufFile>> GgufFile::open(const std::string& path, FileAc
   HEED_ASSIGN(auto mapped, MappedFile::open(path, access));
   HEED_ASSIGN(auto file, from_bytes(mapped->bytes(), path));
   HEED_TRY(mapped->unchanged());
-  file->file_ = std::move(mapped);
+  file->files_.push_back(std::move(mapped));
   return file;
 }
 
@@ -79,9 +85,65 @@ Result<std::unique_ptr<GgufFile>> GgufFile::from_bytes(std::span<const uint8_t> 
                                                        const std::string& name) {
   std::unique_ptr<GgufFile> file(new GgufFile);
   file->path_ = name;
-  file->bytes_ = bytes;
+  file->size_ = bytes.size();
   HEED_TRY(GgufParser(bytes, *file).parse().with_context(name));
   return file;
+}
+
+Status GgufFile::append(std::unique_ptr<GgufFile> part) {
+  for (const GgufTensor& tensor : part->tensors_) {
+    if (find_tensor(tensor.name) == nullptr) continue;
+    return error(Code::kCorrupt, part->path_, ": tensor '", printable(tensor.name),
+                 "' is in an earlier part too; the parts do not belong together, download the set "
+                 "again");
+  }
+  const auto first = static_cast<uint32_t>(tensors_.size());
+  tensors_.insert(tensors_.end(), part->tensors_.begin(), part->tensors_.end());
+  const auto sorted = static_cast<std::ptrdiff_t>(tensors_by_name_.size());
+  for (const uint32_t index : part->tensors_by_name_) tensors_by_name_.push_back(first + index);
+  std::inplace_merge(tensors_by_name_.begin(), tensors_by_name_.begin() + sorted,
+                     tensors_by_name_.end(),
+                     [&](uint32_t a, uint32_t b) { return tensors_[a].name < tensors_[b].name; });
+  for (auto& file : part->files_) files_.push_back(std::move(file));
+  size_ += part->size_;
+  return Status::ok();
+}
+
+std::vector<std::string> GgufFile::paths() const {
+  std::vector<std::string> paths;
+  for (const auto& file : files_) paths.push_back(file->path());
+  return paths;
+}
+
+bool GgufFile::mapped() const {
+  return !files_.empty() &&
+         std::all_of(files_.begin(), files_.end(), [](const auto& f) { return f->mapped(); });
+}
+
+const MappedFile* GgufFile::file_of(const uint8_t* data) const {
+  const auto at = std::find_if(files_.begin(), files_.end(), [data](const auto& file) {
+    const std::span<const uint8_t> bytes = file->bytes();
+    return std::greater_equal<>()(data, bytes.data()) &&
+           std::less<>()(data, bytes.data() + bytes.size());
+  });
+  return at == files_.end() ? nullptr : at->get();
+}
+
+void GgufFile::prefetch() const {
+  for (const auto& file : files_) file->prefetch();
+}
+
+void GgufFile::release(const uint8_t* data, size_t bytes) const {
+  if (const MappedFile* file = file_of(data)) file->release(data, bytes);
+}
+
+void GgufFile::looked_up(const uint8_t* data, size_t bytes) const {
+  if (const MappedFile* file = file_of(data)) file->looked_up(data, bytes);
+}
+
+Status GgufFile::unchanged() const {
+  for (const auto& file : files_) HEED_TRY(file->unchanged());
+  return Status::ok();
 }
 
 const GgufKey* GgufFile::find(std::string_view key) const {

@@ -44,14 +44,18 @@ struct GgufKey {
   bool is_array = false;
   uint64_t count = 1;             // elements
   const uint8_t* data = nullptr;  // first element; strings are {u64 length, bytes}
+  uint64_t bytes = 0;             // of all elements
+
+  bool same_value(const GgufKey& other) const;
 };
 
 struct GgufTensor {
   std::string_view name;
   ggml_type type = GGML_TYPE_F32;
   int dims = 0;
-  int64_t ne[4] = {1, 1, 1, 1};  // ne[0] varies fastest, as in ggml
-  uint64_t offset = 0;           // from the start of the data section
+  int64_t ne[4] = {1, 1, 1, 1};      // ne[0] varies fastest, as in ggml
+  const uint8_t* section = nullptr;  // its file's data
+  uint64_t offset = 0;               // from there
   uint64_t bytes = 0;
 
   std::string shape() const;  // "576 x 1536"
@@ -60,27 +64,28 @@ struct GgufTensor {
 
 class GgufFile {
  public:
+  // One file; of a split model, that part alone (split_set.h has the whole).
   static Result<std::unique_ptr<GgufFile>> open(const std::string& path,
                                                 FileAccess access = FileAccess::kMap);
   // Over bytes that outlive it; `name` stands for the path in messages.
   static Result<std::unique_ptr<GgufFile>> from_bytes(std::span<const uint8_t> bytes,
                                                       const std::string& name);
 
-  const std::string& path() const { return path_; }
-  uint64_t size() const { return bytes_.size(); }
-  uint64_t data_offset() const { return data_offset_; }
+  // Takes over the tensors of a later part of the same model; its keys are gone. Errors: a tensor
+  // that is there already.
+  Status append(std::unique_ptr<GgufFile> part);
+
+  const std::string& path() const { return path_; }      // of the first part
+  std::vector<std::string> paths() const;                // of all parts, in order
+  uint64_t size() const { return size_; }                // of all parts
+  uint64_t data_offset() const { return data_offset_; }  // in the first part
   // Else every byte of it is in memory of its own.
-  bool mapped() const { return file_ && file_->mapped(); }
-  void prefetch() const {
-    if (file_) file_->prefetch();
-  }
-  void release(const uint8_t* data, size_t bytes) const {
-    if (file_) file_->release(data, bytes);
-  }
-  void looked_up(const uint8_t* data, size_t bytes) const {
-    if (file_) file_->looked_up(data, bytes);
-  }
-  Status unchanged() const { return file_ ? file_->unchanged() : Status::ok(); }
+  bool mapped() const;
+  void prefetch() const;
+  // Of bytes that data() points to; see mapped_file.h.
+  void release(const uint8_t* data, size_t bytes) const;
+  void looked_up(const uint8_t* data, size_t bytes) const;
+  Status unchanged() const;
 
   const std::vector<GgufKey>& keys() const { return keys_; }
   const GgufKey* find(std::string_view key) const;  // null when absent
@@ -95,17 +100,17 @@ class GgufFile {
 
   const std::vector<GgufTensor>& tensors() const { return tensors_; }
   const GgufTensor* find_tensor(std::string_view name) const;
-  const uint8_t* data(const GgufTensor& tensor) const {
-    return bytes_.data() + data_offset_ + tensor.offset;
-  }
+  static const uint8_t* data(const GgufTensor& tensor) { return tensor.section + tensor.offset; }
 
  private:
   friend class GgufParser;
   GgufFile() = default;
 
+  const MappedFile* file_of(const uint8_t* data) const;  // null: bytes of a caller
+
   std::string path_;
-  std::unique_ptr<MappedFile> file_;
-  std::span<const uint8_t> bytes_;
+  std::vector<std::unique_ptr<MappedFile>> files_;
+  uint64_t size_ = 0;
   uint32_t version_ = 0;
   uint64_t data_offset_ = 0;
   std::vector<GgufKey> keys_;

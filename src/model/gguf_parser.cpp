@@ -141,6 +141,7 @@ Status GgufParser::parse_key(uint64_t index) {
     return corrupt("the name of key ", index, " (", printable(key.name), ") holds a zero byte");
   }
   HEED_TRY(parse_value(key));
+  key.bytes = static_cast<uint64_t>(bytes_.data() + at_ - key.data);
   file_.keys_.push_back(key);
   return Status::ok();
 }
@@ -265,7 +266,7 @@ Status GgufParser::place_data() {
   }
   file_.data_offset_ = (at_ + alignment_ - 1) / alignment_ * alignment_;
   if (file_.tensors_.empty()) return Status::ok();
-  for (const GgufTensor& tensor : file_.tensors_) {
+  for (GgufTensor& tensor : file_.tensors_) {
     const std::string what = cat("tensor '", printable(tensor.name), "'");
     if (tensor.offset % alignment_ != 0) {
       return corrupt(what, " has offset ", tensor.offset, ", not a multiple of the alignment ",
@@ -277,6 +278,7 @@ Status GgufParser::place_data() {
       return corrupt(what, " ends at byte ", end, ", but the file ends at ", bytes_.size(),
                      ": it is truncated or its offset is wrong");
     }
+    tensor.section = bytes_.data() + file_.data_offset_;
   }
   return check_overlap();
 }

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "heed/engine.h"
+#include "heed/model.h"
 #include "model/architecture.h"
 #include "model/gguf_file.h"
 
@@ -19,17 +19,29 @@ inline constexpr int64_t kHeads = 1024;
 inline constexpr int64_t kGroup =
     64;  // query heads of one KV head: an item's head mask has 64 bits
 inline constexpr int64_t kFf = 1 << 20;
+inline constexpr int64_t kExperts = 1024;
 inline constexpr int64_t kVocab = 1 << 22;
 inline constexpr int64_t kContext = 1 << 28;
 }  // namespace limits
 
-// Frequencies of one rotation: theta_i(p) = p * scale * base^(-2i/n_rot) / factor_i. YaRN
-// (arXiv:2309.00071) scales slow pairs only, fast ones not, and lengthens q and k a little.
+// Divisors of a rotation's frequencies, one a pair, that a file may hold.
+enum class RopeFactors : uint8_t {
+  kNone,
+  kOne,        // rope_freqs.weight
+  kByContext,  // rope_factors_long.weight in a context beyond the original one, else _short
+};
+
+// Frequencies of one rotation, theta_i(p) = p * scale * base^(-2i/n_rot) / factor_i, and what its
+// turned pairs are multiplied by. YaRN (arXiv:2309.00071) scales slow pairs only, fast ones not.
 struct Rope {
+  bool turns = true;  // false: q and k stay as they are
   double base = 10000;
   double scale = 1;
-  bool factors = false;      // divided by rope_freqs.weight
-  int64_t yarn_context = 0;  // positions that the model knew before YaRN; 0: no YaRN
+  RopeFactors factors = RopeFactors::kNone;
+  bool yarn = false;
+  double yarn_fast = 32, yarn_slow = 1;  // turns within the original context
+  double yarn_taken = 0;                 // share of YaRN's own length that is taken back
+  double length = 1;                     // beside YaRN's own
 
   bool operator==(const Rope&) const = default;
 };
@@ -37,7 +49,7 @@ struct Rope {
 struct LayerHyper {
   int heads = 0;
   int kv_heads = 0;
-  int ff = 0;
+  int ff = 0;      // of one expert where the model has experts
   int window = 0;  // keys in (p - window, p]; 0 = all
   int rope = 0;    // index into Hyperparameters::ropes
 };
@@ -49,11 +61,20 @@ struct Hyperparameters {
   int dk = 0;
   int dv = 0;
   int vocab = 0;
-  int n_rot = 0;  // leading dims of a head that turn
+  int n_rot = 0;         // leading dims of a head that turn
+  int experts = 0;       // feed-forwards of a layer, of which each row takes some; 0: one for all
+  int experts_used = 0;  // by a row
   int64_t context = 0;
+  int64_t original_context = 0;  // positions that it knew before its rotation was stretched
   float norm_eps = 0;
   float attention_scale = 0;  // of q.k
+  float score_cap = 0;        // scores become cap * tanh(score / cap); 0: they do not
+  float logit_cap = 0;        // and logits
   float embedding_scale = 1;
+  float residual_scale = 1;  // of what attention and feed-forward add to the residual
+  float logit_scale = 1;
+  // Queries at position p are lengthened by 1 + this * ln(1 + floor(p / original context)).
+  float query_temperature = 0;
   bool tied_head = false;  // no output.weight: the embeddings serve as head
   std::vector<Rope> ropes;
   std::vector<LayerHyper> layer;

@@ -7,7 +7,7 @@
 namespace heed {
 namespace {
 
-// Read by hyperparameters.cpp.
+// Read by hyperparameters.cpp and rope_keys.cpp.
 constexpr std::string_view kRead[] = {
     "block_count",
     "context_length",
@@ -22,12 +22,18 @@ constexpr std::string_view kRead[] = {
     "attention.sliding_window_pattern",
     "rope.dimension_count",
     "rope.freq_base",
-    "rope.freq_base_swa",
     "rope.scaling.type",
     "rope.scaling.factor",
+    "rope.scaling.attn_factor",
     "rope.scaling.original_context_length",
     "rope.scale_linear",
     "vocab_size",
+};
+
+// Read there of architectures with experts.
+constexpr std::string_view kReadOfExperts[] = {
+    "expert_count",       "expert_used_count",   "expert_feed_forward_length",
+    "expert_gating_func", "expert_weights_norm", "expert_weights_scale",
 };
 
 // Facts about the file or its training that no formula uses.
@@ -46,6 +52,9 @@ struct Neutral {
 constexpr Neutral kNeutral[] = {
     {"expert_count", 0, "mixture of experts"},
     {"expert_used_count", 0, "mixture of experts"},
+    {"expert_shared_count", 0, "experts that every row takes"},
+    {"expert_shared_feed_forward_length", 0, "experts that every row takes"},
+    {"expert_group_count", 0, "experts in groups"},
     {"nextn_predict_layers", 0, "multi-token prediction layers"},
     {"attention.causal", 1, "attention that is not causal"},
     {"pooling_type", 0, "pooled embeddings"},
@@ -54,7 +63,7 @@ constexpr Neutral kNeutral[] = {
     {"attention.max_alibi_bias", 0, "ALiBi"},
     {"attention.clamp_kqv", 0, "clamping of q, k and v"},
     {"attention.scale", 0, "a score scale of its own"},
-    {"rope.scaling.attn_factor", 1, "an attention factor of the rotation"},
+    {"attention.temperature_scale", 0, "queries that grow with their position"},
     {"rope.scaling.yarn_ext_factor", 1, "YaRN by halves"},
     {"rope.scaling.yarn_attn_factor", 1, "YaRN with a length factor of its own"},
     {"rope.scaling.yarn_beta_fast", 32, "YaRN with another fast end"},
@@ -83,17 +92,10 @@ Status check_neutral(const GgufFile& file, const GgufKey& key, const Neutral& ru
 Status check_keys(const GgufFile& file, const Architecture& arch) {
   const std::string prefix = cat(arch.name, ".");
   for (const GgufKey& key : file.keys()) {
-    if (key.name == "split.count") {
-      HEED_ASSIGN(const int64_t parts, file.integer(key.name));
-      if (parts > 1) {
-        return error(Code::kUnsupported, "this is one of ", parts,
-                     " parts of a split model; merge them first with llama.cpp: "
-                     "llama-gguf-split --merge FIRST_PART MERGED.gguf");
-      }
-    }
     if (!key.name.starts_with(prefix)) continue;
     const std::string_view name = key.name.substr(prefix.size());
-    if (contains(kRead, name) || contains(kIgnored, name)) continue;
+    if (contains(kRead, name) || contains(kIgnored, name) || contains(arch.keys, name)) continue;
+    if (arch.gating != Gating::kNone && contains(kReadOfExperts, name)) continue;
     const auto* rule = std::find_if(std::begin(kNeutral), std::end(kNeutral),
                                     [&](const Neutral& n) { return n.key == name; });
     if (rule == std::end(kNeutral)) {

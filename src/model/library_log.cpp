@@ -7,7 +7,7 @@
 #include <mutex>
 #include <new>
 
-#include "heed/engine.h"
+#include "heed/model.h"
 
 namespace heed {
 namespace {

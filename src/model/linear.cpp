@@ -132,6 +132,8 @@ Status LinearWorkspace::reserve(int64_t inputs) {
   return Status::ok();
 }
 
+int64_t LinearInput::width() const { return x_->ne[0]; }
+
 int64_t LinearBuilder::rows_of(const LinearInput& x) const {
   return x.x_ != nullptr ? x.x_->ne[1] : x.rows_;
 }
@@ -237,16 +239,23 @@ void LinearBuilder::products(LinearInput& x, std::span<const LinearTerm> terms,
   }
 }
 
+LinearInput LinearBuilder::activated(ggml_tensor* gate, ggml_tensor* up, Activation activation) {
+  LinearOp& op = ops_.emplace_back();
+  op.workspace = workspace_;
+  op.activation = activation;
+  ggml_tensor* both[] = {gate, up};
+  return LinearInput(ggml_custom_4d(context_, GGML_TYPE_F32, gate->ne[0], gate->ne[1], 1, 1, both,
+                                    2, activate_node, GGML_N_TASKS_MAX, &op));
+}
+
 LinearInput LinearBuilder::gated(LinearInput& x, const LinearTerm& gate, const LinearTerm& up,
                                  Activation activation, const ggml_tensor* down) {
   const PackedWeight* const behind = weights_.packed(down);
   if (behind == nullptr || weights_.packed(gate.weight) == nullptr ||
       weights_.packed(up.weight) == nullptr) {
-    ggml_tensor* both[] = {product(x, gate), product(x, up)};
-    LinearOp& op = new_op(x);
-    op.activation = activation;
-    return LinearInput(ggml_custom_4d(context_, GGML_TYPE_F32, both[0]->ne[0], op.rows, 1, 1, both,
-                                      2, activate_node, GGML_N_TASKS_MAX, &op));
+    ggml_tensor* const g = product(x, gate);
+    ggml_tensor* const u = product(x, up);
+    return activated(g, u, activation);
   }
   const LinearTerm both[] = {gate, up};
   Node pair = node(x, both);

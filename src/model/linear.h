@@ -82,6 +82,8 @@ class LinearInput {
   explicit LinearInput(ggml_tensor* x, ggml_tensor* norm = nullptr, float eps = 0)
       : x_(x), norm_(norm), eps_(eps) {}
 
+  int64_t width() const;  // of a row that is not only packed
+
  private:
   friend class LinearBuilder;
   ggml_tensor* x_;  // null: only packed
@@ -110,10 +112,15 @@ class LinearBuilder {
   LinearInput gated(LinearInput& x, const LinearTerm& gate, const LinearTerm& up,
                     Activation activation, const ggml_tensor* down);
 
+  // The same of products [T, out] that are computed already.
+  LinearInput activated(ggml_tensor* gate, ggml_tensor* up, Activation activation);
+
+  // The rows in a form that heed's products read, and as ggml's read them.
+  ggml_tensor* packed(LinearInput& x, InputForm form);
+  ggml_tensor* normed(LinearInput& x);
+
  private:
   bool packs_for_itself(const LinearInput& x) const;
-  ggml_tensor* normed(LinearInput& x);
-  ggml_tensor* packed(LinearInput& x, InputForm form);
   ggml_tensor* ggml_product(LinearInput& x, const LinearTerm& term, ggml_tensor* residual);
   // The sources and parts of a node that multiplies x with all `terms`, which are packed.
   struct Node {

@@ -3,7 +3,7 @@
 #include <ggml-cpu.h>
 
 #include "base/text.h"
-#include "heed/engine.h"
+#include "heed/model.h"
 
 namespace heed {
 namespace {

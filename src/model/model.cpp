@@ -3,11 +3,11 @@
 #include "base/clock.h"
 #include "base/guard.h"
 #include "base/text.h"
-#include "heed/engine.h"
-#include "model/gguf_file.h"
+#include "heed/model.h"
 #include "model/hyperparameters.h"
 #include "model/library_log.h"
 #include "model/model_impl.h"
+#include "model/split_set.h"
 #include "model/threads.h"
 #include "model/tokenizer.h"
 #include "model/weights.h"
@@ -29,7 +29,8 @@ Result<std::unique_ptr<Model::Impl>> load_impl(const std::string& path, ModelOpt
   HEED_ASSIGN(options.threads, resolve_threads(options.threads));
   auto impl = std::make_unique<Model::Impl>();
   impl->threads = options.threads;
-  HEED_ASSIGN(impl->file, GgufFile::open(path, options.map ? FileAccess::kMap : FileAccess::kRead));
+  HEED_ASSIGN(impl->file,
+              open_model_file(path, options.map ? FileAccess::kMap : FileAccess::kRead));
   Result<Hyperparameters> hyper = Hyperparameters::read(*impl->file);
   if (!hyper.is_ok()) return hyper.status().with_context(path);
   impl->hyper = std::make_unique<Hyperparameters>(std::move(*hyper));
@@ -41,8 +42,8 @@ Result<std::unique_ptr<Model::Impl>> load_impl(const std::string& path, ModelOpt
   Result<LlamaModelPtr> vocab = Status(Code::kInternal, "the vocabulary was not loaded");
   // A thread that joins itself: the weights may fail by exception, and `vocab` must outlive it.
   std::jthread vocabulary([&] {
-    vocab =
-        guarded("loading the vocabulary", [&] { return load_vocabulary(path, options.cancel); });
+    vocab = guarded("loading the vocabulary",
+                    [&] { return load_vocabulary(impl->file->path(), options.cancel); });
   });
   auto weights = ModelWeights::load(*impl->file, *impl->hyper, options);
   vocabulary.join();
@@ -71,7 +72,7 @@ Result<std::shared_ptr<Model>> Model::load(const std::string& path, const ModelO
 Result<ModelInfo> Model::inspect(const std::string& path) {
   route_library_logs();
   return guarded("reading the model's header", [&]() -> Result<ModelInfo> {
-    HEED_ASSIGN(auto file, GgufFile::open(path));
+    HEED_ASSIGN(auto file, open_model_file(path));
     Result<Hyperparameters> hyper = Hyperparameters::read(*file);
     if (!hyper.is_ok()) return hyper.status().with_context(path);
     Result<ModelInfo> info = model_info(*file, *hyper);

@@ -3,7 +3,7 @@
 
 #include <memory>
 
-#include "heed/engine.h"
+#include "heed/model.h"
 
 struct llama_model;
 

@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "heed/engine.h"
+#include "heed/model.h"
 #include "heed/status.h"
 #include "model/catalogue.h"
 
@@ -25,8 +25,9 @@ struct PullOptions {
   bool offline = false;                               // only what is on this machine (file://)
 };
 
-// A path to a GGUF file for a path or a short name. A name whose file is absent is kNotFound and
-// the message says how to pull it; an unknown name is answered with the nearest and the list.
+// A path to a GGUF file for a path, a short name or a name of Ollama's (ollama_store.h). A name
+// whose file is absent is kNotFound and the message says how to pull it; an unknown name is
+// answered with the nearest and the list.
 Result<std::string> resolve_model(std::string_view name_or_path);
 
 // Fetches what is missing, verifies sha256 and renames into place; returns the path. Interrupted
@@ -47,7 +48,8 @@ struct StoredModel {
   std::string licence;
 };
 
-// The catalogue in its order, installed or not, then other *.gguf files of $HEED_HOME/models.
+// The catalogue in its order, installed or not, then other *.gguf files of $HEED_HOME/models (a
+// split model under its first part), then what lies in Ollama's store.
 Result<std::vector<StoredModel>> list_models();
 
 // Deletes the file and what an interrupted pull left; returns the bytes freed.

@@ -6,7 +6,7 @@
 
 #include "base/guard.h"
 #include "base/text.h"
-#include "heed/engine.h"
+#include "heed/sampling.h"
 #include "llama.h"
 #include "model/model_impl.h"
 #include "model/sampler.h"

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "heed/engine.h"
+#include "heed/sampling.h"
 #include "heed/status.h"
 
 namespace heed {

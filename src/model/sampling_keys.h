@@ -3,7 +3,7 @@
 
 #include <vector>
 
-#include "heed/engine.h"
+#include "heed/sampling.h"
 #include "model/gguf_file.h"
 
 namespace heed {

@@ -4,7 +4,7 @@
 #include "base/guard.h"
 #include "base/text.h"
 #include "chat.h"  // of llama.cpp's common code
-#include "heed/engine.h"
+#include "heed/model.h"
 #include "llama.h"
 #include "log.h"  // of llama.cpp's common code
 #include "model/library_log.h"

@@ -2,6 +2,8 @@
 
 #include <ggml-cpu.h>
 
+#include <algorithm>
+#include <array>
 #include <charconv>
 
 #include "base/text.h"
@@ -15,8 +17,57 @@ bool in_set(TensorSet set, LayerTensor tensor) {
   return (set >> static_cast<int>(tensor) & 1) != 0;
 }
 
-std::string shape_text(int64_t in, int64_t out) {
-  return out == 1 ? std::to_string(in) : cat(in, " x ", out);
+const LayerTensorSpec& spec_of(LayerTensor tensor) {
+  return layer_tensor_specs()[static_cast<size_t>(tensor)];
+}
+
+// Outputs of a matrix, or the length of a vector.
+int64_t outputs_of(const Hyperparameters& h, LayerTensor tensor, int layer) {
+  const LayerTensorSpec& spec = spec_of(tensor);
+  return h.size(spec.out == Size::kNone ? spec.in : spec.out, layer);
+}
+
+// The fused tensor of the file of which `tensor` is a part, or null.
+const FusedTensor* fused_with(const GgufFile& file, const Hyperparameters& h, int layer,
+                              LayerTensor tensor) {
+  for (const FusedTensor& fused : h.arch->fused) {
+    const auto end = fused.parts.begin() + fused.count;
+    if (std::find(fused.parts.begin(), end, tensor) != end &&
+        file.find_tensor(layer_name(layer, fused.name)) != nullptr) {
+      return &fused;
+    }
+  }
+  return nullptr;
+}
+
+// Outputs [first, first + count) of a matrix or vector, which lie behind one another in the file.
+GgufTensor outputs_between(const GgufTensor& whole, int64_t first, int64_t count) {
+  GgufTensor part = whole;
+  const bool matrix = whole.ne[1] > 1;  // a vector may say that it has two dimensions
+  const size_t bytes = ggml_row_size(whole.type, matrix ? whole.ne[0] : 1);
+  part.ne[matrix ? 1 : 0] = count;
+  part.offset += static_cast<uint64_t>(first) * bytes;
+  part.bytes = static_cast<uint64_t>(count) * bytes;
+  return part;
+}
+
+// Sizes of a tensor from the inside out; those that a tensor lacks are 1.
+using Shape = std::array<int64_t, GGML_MAX_DIMS>;
+
+std::string shape_text(const Shape& ne) {
+  std::string text = std::to_string(ne[0]);
+  const auto last = std::find_if(ne.rbegin(), ne.rend(), [](int64_t n) { return n != 1; });
+  for (auto at = ne.begin() + 1; at < last.base(); ++at) text += cat(" x ", *at);
+  return text;
+}
+
+Shape shape_of(const Hyperparameters& h, const LayerTensorSpec& spec, int layer) {
+  Shape ne{1, 1, 1, 1};
+  size_t dims = 0;
+  for (const Size size : {spec.in, spec.out, spec.count}) {
+    if (size != Size::kNone) ne[dims++] = h.size(size, layer);
+  }
+  return ne;
 }
 
 // A vector is widened to fp32 at load; a matrix of a type that heed does not pack goes into ggml's
@@ -35,15 +86,21 @@ Status check_type(const GgufTensor& tensor, bool matrix) {
                       : "vector; convert the model again with F32 vectors");
 }
 
-Status check_shape(const GgufTensor& tensor, int64_t in, int64_t out) {
-  const bool same =
-      tensor.ne[0] == in && tensor.ne[1] == out && tensor.ne[2] == 1 && tensor.ne[3] == 1;
-  if (!same) {
+Status check_shape(const GgufTensor& tensor, const Shape& ne, bool matrix) {
+  if (!std::equal(ne.begin(), ne.end(), tensor.ne)) {
     return error(Code::kCorrupt, "tensor '", tensor.name, "' has shape ", tensor.shape(),
-                 ", the hyper-parameters say ", shape_text(in, out),
+                 ", the hyper-parameters say ", shape_text(ne),
                  "; the file contradicts itself, pull or convert it again");
   }
-  return check_type(tensor, out != 1 || tensor.dims > 1);
+  return check_type(tensor, matrix);
+}
+
+Status check_matrix(const GgufTensor& tensor, int64_t in, int64_t out) {
+  return check_shape(tensor, {in, out, 1, 1}, true);
+}
+
+Status check_vector(const GgufTensor& tensor, int64_t n) {
+  return check_shape(tensor, {n, 1, 1, 1}, false);
 }
 
 Result<const GgufTensor*> require(const GgufFile& file, const std::string& name) {
@@ -77,36 +134,52 @@ Status check_globals(const GgufFile& file, Hyperparameters& h) {
                  " rows (the vocabulary), must be 1 to ", limits::kVocab);
   }
   h.vocab = static_cast<int>(embd->ne[1]);
-  HEED_TRY(check_shape(*embd, h.embd, h.vocab));
+  HEED_TRY(check_matrix(*embd, h.embd, h.vocab));
   HEED_ASSIGN(const GgufTensor* norm, require(file, "output_norm.weight"));
-  HEED_TRY(check_shape(*norm, h.embd, 1));
+  HEED_TRY(check_vector(*norm, h.embd));
   const GgufTensor* head = file.find_tensor("output.weight");
   h.tied_head = head == nullptr;
-  if (head != nullptr) HEED_TRY(check_shape(*head, h.embd, h.vocab));
+  if (head != nullptr) HEED_TRY(check_matrix(*head, h.embd, h.vocab));
   if (const GgufTensor* bias = file.find_tensor("output.bias")) {
-    HEED_TRY(check_shape(*bias, h.vocab, 1));
+    HEED_TRY(check_vector(*bias, h.vocab));
   }
-  if (const GgufTensor* factors = file.find_tensor("rope_freqs.weight")) {
-    HEED_TRY(check_shape(*factors, h.n_rot / 2, 1));
+  for (const char* name : kRopeTensors) {
+    const GgufTensor* factors = file.find_tensor(name);
+    if (factors != nullptr) HEED_TRY(check_vector(*factors, h.n_rot / 2));
   }
   return check_vocabulary_size(file, h);
 }
 
-Status check_layer(const GgufFile& file, const Hyperparameters& h, int layer) {
-  for (const LayerTensorSpec& spec : layer_tensor_specs()) {
-    const GgufTensor* tensor = layer_tensor(file, layer, spec.tensor);
-    if (tensor == nullptr) {
-      if (!in_set(h.arch->required, spec.tensor)) continue;
-      return error(Code::kCorrupt, "tensor '", layer_name(layer, spec.name),
-                   "' is missing; the file is incomplete, pull or convert it again");
-    }
-    HEED_TRY(check_shape(*tensor, h.size(spec.in, layer), h.size(spec.out, layer)));
+Status check_fused(const GgufFile& file, const Hyperparameters& h, int layer) {
+  for (const FusedTensor& fused : h.arch->fused) {
+    const GgufTensor* tensor = file.find_tensor(layer_name(layer, fused.name));
+    if (tensor == nullptr) continue;
+    int64_t outputs = 0;
+    for (size_t i = 0; i < fused.count; ++i) outputs += outputs_of(h, fused.parts[i], layer);
+    const LayerTensorSpec& first = spec_of(fused.parts[0]);
+    HEED_TRY(first.out == Size::kNone ? check_vector(*tensor, outputs)
+                                      : check_matrix(*tensor, h.size(first.in, layer), outputs));
   }
   return Status::ok();
 }
 
-// "blk.N.NAME" with N a layer of the model and NAME a tensor that the architecture applies.
-bool is_layer_tensor(std::string_view name, const Hyperparameters& h) {
+Status check_layer(const GgufFile& file, const Hyperparameters& h, int layer) {
+  HEED_TRY(check_fused(file, h, layer));
+  for (const LayerTensorSpec& spec : layer_tensor_specs()) {
+    const std::optional<GgufTensor> tensor = layer_tensor(file, h, layer, spec.tensor);
+    if (!tensor) {
+      if (!in_set(h.arch->required, spec.tensor)) continue;
+      return error(Code::kCorrupt, "tensor '", layer_name(layer, spec.name),
+                   "' is missing; the file is incomplete, pull or convert it again");
+    }
+    HEED_TRY(check_shape(*tensor, shape_of(h, spec, layer), spec.out != Size::kNone));
+  }
+  return Status::ok();
+}
+
+// "blk.N.NAME" with N a layer of the model and NAME a tensor that the architecture applies: what
+// lies beside a fused tensor that holds the same is not.
+bool is_layer_tensor(const GgufFile& file, std::string_view name, const Hyperparameters& h) {
   if (!name.starts_with("blk.")) return false;
   name.remove_prefix(4);
   int layer = -1;
@@ -115,10 +188,21 @@ bool is_layer_tensor(std::string_view name, const Hyperparameters& h) {
   name.remove_prefix(static_cast<size_t>(end - name.data()));
   if (!name.starts_with('.')) return false;
   name.remove_prefix(1);
+  for (const FusedTensor& fused : h.arch->fused) {
+    if (name == fused.name) return true;
+  }
   for (const LayerTensorSpec& spec : layer_tensor_specs()) {
-    if (name == spec.name) return in_set(h.arch->required | h.arch->optional, spec.tensor);
+    if (name == spec.name) {
+      return in_set(h.arch->required | h.arch->optional, spec.tensor) &&
+             fused_with(file, h, layer, spec.tensor) == nullptr;
+    }
   }
   return false;
+}
+
+bool is_rope_tensor(std::string_view name, const Architecture& arch) {
+  if (name == kRopeTensors[0]) return arch.rope_factors;
+  return arch.context_factors && (name == kRopeTensors[1] || name == kRopeTensors[2]);
 }
 
 Status check_known(const GgufFile& file, const Hyperparameters& h) {
@@ -126,8 +210,7 @@ Status check_known(const GgufFile& file, const Hyperparameters& h) {
     const std::string_view name = tensor.name;
     const bool known = name == "token_embd.weight" || name == "output_norm.weight" ||
                        name == "output.weight" || (name == "output.bias" && h.arch->output_bias) ||
-                       (name == "rope_freqs.weight" && h.arch->rope_factors) ||
-                       is_layer_tensor(name, h);
+                       is_rope_tensor(name, *h.arch) || is_layer_tensor(file, name, h);
     if (!known) {
       return error(Code::kUnsupported, "tensor '", name, "' is not part of the architecture ",
                    h.arch->name, " as heed computes it; run this model with llama.cpp");
@@ -138,9 +221,20 @@ Status check_known(const GgufFile& file, const Hyperparameters& h) {
 
 }  // namespace
 
-const GgufTensor* layer_tensor(const GgufFile& file, int layer, LayerTensor tensor) {
-  const LayerTensorSpec& spec = layer_tensor_specs()[static_cast<int>(tensor)];
-  return file.find_tensor(layer_name(layer, spec.name));
+std::optional<GgufTensor> layer_tensor(const GgufFile& file, const Hyperparameters& hyper,
+                                       int layer, LayerTensor tensor) {
+  const FusedTensor* fused = fused_with(file, hyper, layer, tensor);
+  if (fused == nullptr) {
+    const GgufTensor* own = file.find_tensor(layer_name(layer, spec_of(tensor).name));
+    return own != nullptr ? std::optional(*own) : std::nullopt;
+  }
+  int64_t first = 0;
+  for (const LayerTensor part : fused->parts) {
+    if (part == tensor) break;
+    first += outputs_of(hyper, part, layer);
+  }
+  return outputs_between(*file.find_tensor(layer_name(layer, fused->name)), first,
+                         outputs_of(hyper, tensor, layer));
 }
 
 Status check_tensors(const GgufFile& file, Hyperparameters& hyper) {

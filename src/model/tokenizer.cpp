@@ -7,11 +7,11 @@
 
 #include "base/guard.h"
 #include "base/text.h"
-#include "heed/engine.h"
+#include "heed/model.h"
 #include "llama.h"
-#include "model/gguf_file.h"
 #include "model/library_log.h"
 #include "model/model_impl.h"
+#include "model/split_set.h"
 #include "model/vocabulary_rules.h"
 
 namespace heed {
@@ -59,7 +59,7 @@ Result<LlamaModelPtr> load_vocabulary(const std::string& path, const CancelToken
   HEED_TRY(not_cancelled());
   bool names_bos = false;
   {
-    HEED_ASSIGN(const auto file, GgufFile::open(path));
+    HEED_ASSIGN(const auto file, open_model_file(path));
     const Status checked = check_vocabulary(*file);
     if (!checked.is_ok()) return checked.with_context(path);
     names_bos = file->find("tokenizer.ggml.bos_token_id") != nullptr;

@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "heed/engine.h"
+#include "heed/model.h"
 #include "heed/status.h"
 
 struct llama_model;

@@ -12,9 +12,9 @@ namespace heed {
 Status WeightFiller::fill() {
   for (const auto& [target, source] : packed_) {
     HEED_TRY(checkpoint(*source));
-    const int64_t groups = target->groups();
+    const int64_t groups = target.front().groups() * static_cast<int64_t>(target.size());
     in_parts(source->bytes, [&, target = target, source = source](int64_t part, int64_t parts) {
-      pack_groups(*target, *source, groups * part / parts, groups * (part + 1) / parts);
+      pack_experts(target, *source, groups * part / parts, groups * (part + 1) / parts);
     });
     HEED_TRY(not_cancelled());  // else nothing was left out
   }
@@ -25,7 +25,7 @@ Status WeightFiller::fill() {
   }
   for (const auto& [target, source] : widened_) {
     HEED_TRY(checkpoint(*source));
-    const int64_t rows = source->ne[1];
+    const int64_t rows = source->ne[1] * source->ne[2];
     in_parts(source->bytes, [&, target = target, source = source](int64_t part, int64_t parts) {
       widen_rows(*source, target, rows * part / parts, rows * (part + 1) / parts);
     });
@@ -35,15 +35,25 @@ Status WeightFiller::fill() {
 }
 
 Status WeightFiller::widen_now(float* target, const GgufTensor& source) const {
-  widen_rows(source, target, 0, source.ne[1]);
+  widen_rows(source, target, 0, source.ne[1] * source.ne[2]);
   return not_cancelled();
 }
 
-// Slice after slice, so that the file's pages and the copy are not resident together.
-void WeightFiller::pack_groups(PackedWeight& weight, const GgufTensor& source, int64_t begin,
-                               int64_t end) const {
-  const uint8_t* rows = file_.data(source);
+// Groups [begin, end) of all experts, counted through.
+void WeightFiller::pack_experts(std::span<PackedWeight> experts, const GgufTensor& source,
+                                int64_t begin, int64_t end) const {
+  const int64_t groups = experts.front().groups();
   const auto row_bytes = static_cast<int64_t>(ggml_row_size(source.type, source.ne[0]));
+  for (int64_t e = begin / groups; e * groups < end; ++e) {
+    const int64_t first = e * groups;
+    pack_groups(experts[static_cast<size_t>(e)], file_.data(source) + e * source.ne[1] * row_bytes,
+                row_bytes, std::max<int64_t>(begin - first, 0), std::min(end - first, groups));
+  }
+}
+
+// Slice after slice, so that the file's pages and the copy are not resident together.
+void WeightFiller::pack_groups(PackedWeight& weight, const uint8_t* rows, int64_t row_bytes,
+                               int64_t begin, int64_t end) const {
   const int64_t group_bytes = row_bytes * kernels::kGroupOutputs;
   const int64_t step = std::max<int64_t>(1, (int64_t{4} << 20) / group_bytes);
   for (int64_t g = begin; g < end && !cancelled(); g += step) {

@@ -4,9 +4,10 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
-#include "heed/engine.h"
+#include "heed/model.h"
 #include "linear/weight.h"
 #include "model/gguf_file.h"
 
@@ -19,8 +20,8 @@ class WeightFiller {
       : file_(file), options_(options) {}
 
   // What fill() brings. Targets and sources live until then.
-  void pack(PackedWeight& target, const GgufTensor& source) {
-    packed_.push_back({&target, &source});
+  void pack(std::span<PackedWeight> experts, const GgufTensor& source) {
+    packed_.push_back({experts, &source});
   }
   void rearrange(ggml_tensor* target, const GgufTensor& source) {
     rearranged_.push_back({target, &source});
@@ -35,11 +36,13 @@ class WeightFiller {
  private:
   template <class T>
   struct Pending {
-    T* target;
+    T target;
     const GgufTensor* source;
   };
 
-  void pack_groups(PackedWeight& weight, const GgufTensor& source, int64_t begin,
+  void pack_experts(std::span<PackedWeight> experts, const GgufTensor& source, int64_t begin,
+                    int64_t end) const;
+  void pack_groups(PackedWeight& weight, const uint8_t* rows, int64_t row_bytes, int64_t begin,
                    int64_t end) const;
   void widen_rows(const GgufTensor& source, float* out, int64_t begin, int64_t end) const;
   template <class Fn>
@@ -50,9 +53,9 @@ class WeightFiller {
 
   const GgufFile& file_;
   const ModelOptions& options_;
-  std::vector<Pending<PackedWeight>> packed_;
-  std::vector<Pending<ggml_tensor>> rearranged_;
-  std::vector<Pending<float>> widened_;
+  std::vector<Pending<std::span<PackedWeight>>> packed_;
+  std::vector<Pending<ggml_tensor*>> rearranged_;
+  std::vector<Pending<float*>> widened_;
   uint64_t done_ = 0;  // bytes of the file
 };
 

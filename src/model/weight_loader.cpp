@@ -4,6 +4,7 @@
 #include <ggml-cpu.h>
 #include <ggml.h>
 
+#include <deque>
 #include <map>
 #include <optional>
 
@@ -20,6 +21,12 @@ namespace {
 // ggml's graph allocator leaves tensors alone that have data. Of models that are only measured
 // nothing is ever read.
 void* const kNoData = reinterpret_cast<void*>(uintptr_t{64});
+
+enum class Role : uint8_t {
+  kTable,    // rows are looked up
+  kVectors,  // of fp32: one, or one per expert
+  kMatrix,   // multiplied with: one, or one per expert
+};
 
 }  // namespace
 
@@ -41,7 +48,7 @@ class WeightLoader {
     storage_ = weights->storage_.get();
     storage_->dequantised = options_.weights == Weights::kF32;
     storage_->own = options_.linear;
-    storage_->tensors = tensor_headers(file_.tensors().size() + 2);
+    storage_->tensors = tensor_headers(most_tensors());
     if (!storage_->tensors) return error(Code::kResourceExhausted, "no memory for tensor headers");
     HEED_TRY(place_all());
     if (!with_data_) return weights;
@@ -52,30 +59,42 @@ class WeightLoader {
   }
 
  private:
+  // A tied head is there twice, a fused tensor as its parts.
+  size_t most_tensors() const {
+    size_t parts = 0;
+    for (const FusedTensor& fused : hyper_.arch->fused) parts += fused.count;
+    return file_.tensors().size() + 2 + parts * static_cast<size_t>(hyper_.layers);
+  }
+
   Status place_all() {
     HEED_TRY(place_embeddings_and_head());
-    HEED_ASSIGN(weights_->output_norm, place("output_norm.weight", false));
-    HEED_ASSIGN(weights_->head_bias, place("output.bias", false));
+    HEED_ASSIGN(weights_->output_norm, place("output_norm.weight", Role::kVectors));
+    HEED_ASSIGN(weights_->head_bias, place("output.bias", Role::kVectors));
     weights_->layers.resize(static_cast<size_t>(hyper_.layers));
     for (int i = 0; i < hyper_.layers; ++i) {
       for (const LayerTensorSpec& spec : layer_tensor_specs()) {
+        const Role role = spec.out == Size::kNone ? Role::kVectors : Role::kMatrix;
+        const auto source = layer_tensor(file_, hyper_, i, spec.tensor);
+        if (!source) continue;
         HEED_ASSIGN(weights_->layers[i].tensors[static_cast<int>(spec.tensor)],
-                    place(cat("blk.", i, ".", spec.name), spec.out != Size::kNone));
+                    place(layer_sources_.emplace_back(*source), role));
       }
     }
-    return place_rope_factors();
+    HEED_TRY(read_factors(kRopeTensors[0], weights_->rope_factors));
+    HEED_TRY(read_factors(kRopeTensors[1], weights_->rope_factors_long));
+    return read_factors(kRopeTensors[2], weights_->rope_factors_short);
   }
 
   Status place_embeddings_and_head() {
     const GgufTensor& table = *file_.find_tensor("token_embd.weight");  // check_tensors requires it
-    HEED_ASSIGN(weights_->embeddings, place(table, false));
+    HEED_ASSIGN(weights_->embeddings, place(table, Role::kTable));
     const uint64_t mapped = storage_->mapped;  // nothing else is placed yet
     if (!hyper_.tied_head) {
-      HEED_ASSIGN(weights_->head, place("output.weight", true));
+      HEED_ASSIGN(weights_->head, place("output.weight", Role::kMatrix));
     } else if (packed_type(table) || decoder(table) || extra_type(table) != nullptr) {
       // A rearranged matrix cannot be looked up by row: the lookup reads the few rows of a prompt
       // from the file.
-      HEED_ASSIGN(weights_->head, place(table, true));
+      HEED_ASSIGN(weights_->head, place(table, Role::kMatrix));
     } else {
       weights_->head = weights_->embeddings;
       return Status::ok();
@@ -85,14 +104,14 @@ class WeightLoader {
     return Status::ok();
   }
 
-  Status place_rope_factors() {
-    const GgufTensor* source = file_.find_tensor("rope_freqs.weight");
+  Status read_factors(const char* name, std::vector<float>& factors) {
+    const GgufTensor* source = file_.find_tensor(name);
     if (source == nullptr) return Status::ok();
-    weights_->rope_factors.resize(static_cast<size_t>(source->elements()));
-    HEED_TRY(filler_.widen_now(weights_->rope_factors.data(), *source));
-    for (const float factor : weights_->rope_factors) {
+    factors.resize(static_cast<size_t>(source->elements()));
+    HEED_TRY(filler_.widen_now(factors.data(), *source));
+    for (const float factor : factors) {
       if (!(factor > 0 && factor < 1e30f)) {
-        return error(Code::kCorrupt, "tensor 'rope_freqs.weight' holds ", factor,
+        return error(Code::kCorrupt, "tensor '", name, "' holds ", factor,
                      ", frequencies can only be divided by finite positive numbers");
       }
     }
@@ -124,37 +143,39 @@ class WeightLoader {
   }
 
   ggml_backend_buffer_type_t extra_type(const GgufTensor& tensor) const {
-    return repacking_ && repack_wanted(tensor.type) ? repacking_->type_of(tensor) : nullptr;
+    const bool wanted = repacking_ && repack_wanted(tensor.type) && tensor.ne[2] == 1;
+    return wanted ? repacking_->type_of(tensor) : nullptr;
   }
 
   // The tensor of that name, or null when the file has none.
-  Result<ggml_tensor*> place(const std::string& name, bool matrix) {
+  Result<ggml_tensor*> place(const std::string& name, Role role) {
     const GgufTensor* source = file_.find_tensor(name);
     if (source == nullptr) return static_cast<ggml_tensor*>(nullptr);
-    return place(*source, matrix);
+    return place(*source, role);
   }
 
-  Result<ggml_tensor*> place(const GgufTensor& source, bool matrix) {
-    if (matrix) {
+  Result<ggml_tensor*> place(const GgufTensor& source, Role role) {
+    if (role == Role::kMatrix) {
       if (const auto type = packed_type(source)) return place_packed(source, *type);
       if (const auto rows = decoder(source)) return place_decoded(source, *rows);
       if (const auto type = extra_type(source)) return place_repacked(source, type);
     }
-    const bool vector = source.dims == 1 || source.ne[1] == 1;
-    if ((vector || storage_->dequantised) && source.type != GGML_TYPE_F32) {
+    const bool vectors = role == Role::kVectors || source.ne[1] == 1;
+    if ((vectors || storage_->dequantised) && source.type != GGML_TYPE_F32) {
       return place_dequantised(source);
     }
     ggml_tensor* tensor = header(source, source.type);
     // ggml only reads weights.
     if (with_data_) tensor->data = const_cast<uint8_t*>(file_.data(source));
     storage_->mapped += source.bytes;
-    storage_->any_plain |= matrix;
+    storage_->any_plain |= role == Role::kMatrix;
     return tensor;
   }
 
   // Name and shape, with nothing behind them.
   static ggml_tensor* header(const GgufTensor& source, ggml_type type, ggml_context* context) {
-    ggml_tensor* tensor = ggml_new_tensor_2d(context, type, source.ne[0], source.ne[1]);
+    ggml_tensor* tensor =
+        ggml_new_tensor_3d(context, type, source.ne[0], source.ne[1], source.ne[2]);
     ggml_set_name(tensor, std::string(source.name).c_str());
     tensor->data = kNoData;
     return tensor;
@@ -182,37 +203,43 @@ class WeightLoader {
   // ggml sees the shape only.
   Result<ggml_tensor*> place_packed(const GgufTensor& source, WeightType type) {
     ggml_tensor* tensor = header(source, source.type);
-    Result<PackedWeight> weight =
-        PackedWeight::shape(type, source.ne[1], source.ne[0], precision());
-    if (!weight.is_ok()) {
-      return weight.status().with_context(cat("tensor '", source.name, "'"));
+    std::vector<PackedWeight>& experts = storage_->packed[tensor];
+    for (int64_t e = 0; e < source.ne[2]; ++e) {
+      Result<PackedWeight> weight =
+          PackedWeight::shape(type, source.ne[1], source.ne[0], precision());
+      if (!weight.is_ok()) {
+        return weight.status().with_context(cat("tensor '", source.name, "'"));
+      }
+      storage_->owned += static_cast<uint64_t>(weight->bytes());
+      experts.push_back(std::move(*weight));
     }
-    storage_->owned += static_cast<uint64_t>(weight->bytes());
-    PackedWeight& placed = storage_->packed.emplace(tensor, std::move(*weight)).first->second;
-    if (with_data_) {
-      packed_.push_back(&placed);
-      filler_.pack(placed, source);
-    }
+    if (!with_data_) return tensor;
+    for (PackedWeight& weight : experts) packed_.push_back(&weight);
+    filler_.pack(experts, source);
     return tensor;
   }
 
   // In the file's own bytes.
   Result<ggml_tensor*> place_decoded(const GgufTensor& source, const RowDecoder& rows) {
     ggml_tensor* tensor = header(source, source.type);
-    Result<PackedWeight> weight = PackedWeight::decoded(
-        rows, with_data_ ? file_.data(source) : nullptr, source.ne[1], source.ne[0]);
-    if (!weight.is_ok()) {
-      return weight.status().with_context(cat("tensor '", source.name, "'"));
+    const uint64_t bytes = source.bytes / static_cast<uint64_t>(source.ne[2]);  // of an expert
+    for (int64_t e = 0; e < source.ne[2]; ++e) {
+      const uint8_t* const data =
+          with_data_ ? file_.data(source) + static_cast<uint64_t>(e) * bytes : nullptr;
+      Result<PackedWeight> weight = PackedWeight::decoded(rows, data, source.ne[1], source.ne[0]);
+      if (!weight.is_ok()) {
+        return weight.status().with_context(cat("tensor '", source.name, "'"));
+      }
+      storage_->packed[tensor].push_back(std::move(*weight));
     }
     storage_->mapped += source.bytes;
-    storage_->packed.emplace(tensor, std::move(*weight));
     return tensor;
   }
 
   Result<ggml_tensor*> place_repacked(const GgufTensor& source, ggml_backend_buffer_type_t type) {
     auto [at, added] = repack_contexts_.try_emplace(type, nullptr);
     if (added) {
-      storage_->repacked.push_back(tensor_headers(file_.tensors().size() + 2));
+      storage_->repacked.push_back(tensor_headers(most_tensors()));
       at->second = storage_->repacked.back().get();
       if (at->second == nullptr) return error(Code::kResourceExhausted, "no memory for tensors");
     }
@@ -247,6 +274,7 @@ class WeightLoader {
   const Hyperparameters& hyper_;
   const ModelOptions& options_;
   const bool with_data_;
+  std::deque<GgufTensor> layer_sources_;  // the filler points to them
   WeightFiller filler_;
   std::optional<Repacking> repacking_;
   std::map<ggml_backend_buffer_type_t, ggml_context*> repack_contexts_;

@@ -15,7 +15,7 @@ struct ModelWeights::Storage {
   std::vector<GgmlContext> repacked;  // one per buffer type
   std::vector<GgmlBuffer> buffers;
   std::vector<AlignedMemory> memory;
-  std::unordered_map<const ggml_tensor*, PackedWeight> packed;
+  std::unordered_map<const ggml_tensor*, std::vector<PackedWeight>> packed;  // by expert
   uint64_t mapped = 0;
   uint64_t looked_up = 0;
   uint64_t owned = 0;

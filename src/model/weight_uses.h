@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "heed/engine.h"
+#include "heed/model.h"
 #include "heed/status.h"
 
 namespace heed {
@@ -15,6 +15,7 @@ struct WeightUse {
   std::string type;     // as stored: "Q4_K"
   int64_t inputs = 0;   // a row; of a vector, all of it
   int64_t outputs = 1;  // rows
+  int64_t experts = 1;  // as many matrices or vectors of that shape
   uint64_t file_bytes = 0;
   uint64_t resident_bytes = 0;  // in place, packed, rearranged or widened; 0 of a row lookup
   std::string kernel;           // "heed int8", "ggml plain", "ggml repack"; "row lookup", "vector"

@@ -15,9 +15,15 @@ uint64_t ModelWeights::mapped_bytes() const { return storage_->mapped; }
 uint64_t ModelWeights::looked_up_bytes() const { return storage_->looked_up; }
 uint64_t ModelWeights::owned_bytes() const { return storage_->owned; }
 
-const PackedWeight* ModelWeights::packed(const ggml_tensor* weight) const {
+std::span<const PackedWeight> ModelWeights::packed_all(const ggml_tensor* weight) const {
   const auto at = storage_->packed.find(weight);
-  return at == storage_->packed.end() ? nullptr : &at->second;
+  if (at == storage_->packed.end()) return {};
+  return at->second;
+}
+
+const PackedWeight* ModelWeights::packed(const ggml_tensor* weight) const {
+  const std::span<const PackedWeight> all = packed_all(weight);
+  return all.empty() ? nullptr : &all.front();
 }
 
 bool ModelWeights::repacked(const ggml_tensor* weight) const {
@@ -32,7 +38,9 @@ bool ModelWeights::repacked(const ggml_tensor* weight) const {
 
 int64_t ModelWeights::most_inputs() const {
   int64_t most = 0;
-  for (const auto& [tensor, weight] : storage_->packed) most = std::max(most, weight.inputs());
+  for (const auto& [tensor, all] : storage_->packed) {
+    most = std::max(most, all.front().inputs());
+  }
   return most;
 }
 

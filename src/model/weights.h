@@ -6,10 +6,11 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
-#include "heed/engine.h"
+#include "heed/model.h"
 #include "linear/weight.h"
 #include "model/hyperparameters.h"
 
@@ -42,12 +43,15 @@ class ModelWeights {
   ggml_tensor* head = nullptr;         // [vocab, embd]
   ggml_tensor* head_bias = nullptr;    // [vocab] or null
   std::vector<LayerWeights> layers;
-  std::vector<float> rope_factors;  // [n_rot / 2] or empty
+  // Divisors of frequencies, [n_rot / 2] or empty: of every context, and by the context.
+  std::vector<float> rope_factors, rope_factors_long, rope_factors_short;
 
-  // Null when ggml multiplies with this tensor. Decoded weights stay in the file.
-  const PackedWeight* packed(const ggml_tensor* weight) const;
-  bool repacked(const ggml_tensor* weight) const;  // rearranged by ggml
-  int64_t most_inputs() const;                     // of a row of a packed weight; 0 without any
+  // What heed multiplies with for this tensor: one, or one per expert; nothing when ggml does.
+  // Decoded weights stay in the file.
+  std::span<const PackedWeight> packed_all(const ggml_tensor* weight) const;
+  const PackedWeight* packed(const ggml_tensor* weight) const;  // the first, or null
+  bool repacked(const ggml_tensor* weight) const;               // rearranged by ggml
+  int64_t most_inputs() const;  // of a row of a packed weight; 0 without any
 
   uint64_t mapped_bytes() const;     // read from the file in place
   uint64_t looked_up_bytes() const;  // of those: only the rows of the tokens that come

@@ -9,6 +9,7 @@
 #include "model/threads.h"
 #include "model/weights.h"
 #include "session/engine_impl.h"
+#include "session/rope_options.h"
 
 namespace heed {
 
@@ -32,7 +33,8 @@ namespace {
 
 Status check_options(const Model& model, const EngineOptions& o) {
   HEED_TRY(check_ranges(o));
-  const int64_t trained = model.info().trained_context;
+  HEED_TRY(check_rope_options(o.rope));
+  const int64_t trained = longest_context(model.info(), o.rope);
   if (o.context > trained && !o.beyond_context) {
     return error(Code::kOutOfRange, "the context is ", o.context, " positions, but the model was ",
                  "trained for ", trained, "; ask for at most that many");
@@ -81,7 +83,8 @@ Result<std::unique_ptr<Engine::Impl>> Engine::Impl::create(std::shared_ptr<Model
   const int threads = impl->model->threads();
   const ModelWeights& weights = *impl->model->impl().weights;
   const int max_rows = std::max(options.chunk, options.max_sequences);
-  HEED_ASSIGN(std::vector<RotaryTable> rotary, rotary_tables(hyper, weights.rope_factors));
+  HEED_ASSIGN(std::vector<RotaryTable> rotary,
+              rotary_tables(hyper, weights, options.rope, impl->options.context));
   impl->step =
       std::make_unique<Step>(hyper, std::move(rotary), *impl->store, isa, threads, max_rows);
   HEED_TRY(check_threads_available(threads - 1));  // this thread works too

@@ -29,13 +29,13 @@ Status Engine::Impl::check_tokens(std::span<const Token> tokens) const {
 Status Engine::Impl::check_context(SeqId seq, int64_t n) const {
   const int64_t held = store->next_position(seq);
   if (n <= options.context - held || options.beyond_context) return Status::ok();
+  const int64_t longest = longest_context(model->info(), options.rope);
   const std::string behind = held > 0 ? cat(" behind the ", held, " it holds") : std::string();
   return error(
       Code::kOutOfRange, "sequence ", seq, ": ", n, " tokens", behind, " pass the context of ",
       options.context, "; leave out ", n - (options.context - held), " tokens",
-      options.context < model->info().trained_context
-          ? cat(" or raise the context, at most to the model's ", model->info().trained_context)
-          : std::string(" or use a model with a longer context"));
+      options.context < longest ? cat(" or raise the context, at most to the model's ", longest)
+                                : std::string(" or use a model with a longer context"));
 }
 
 Status Engine::Impl::check_sequence(SeqId seq) const {

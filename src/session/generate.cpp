@@ -7,7 +7,7 @@
 #include "base/guard.h"
 #include "base/text.h"
 #include "base/utf8.h"
-#include "heed/engine.h"
+#include "heed/generate.h"
 
 namespace heed {
 namespace {
@@ -129,7 +129,7 @@ Result<Generation> generate_unguarded(Engine& engine, SeqId seq, std::span<const
   }
   if (!engine.options().beyond_context) {
     HEED_TRY(check_prompt_fits(count, engine.length(seq), engine.options().context,
-                               engine.model().info().trained_context));
+                               longest_context(engine.model().info(), engine.options().rope)));
   }
   SamplerOptions sampling = options.sampler;
   sampling.ignore_eos = sampling.ignore_eos || options.ignore_eos;

@@ -8,9 +8,9 @@
 #include "heed/attention.h"
 #include "heed/engine.h"
 #include "kernels/format_ops.h"
-#include "model/gguf_file.h"
 #include "model/hyperparameters.h"
 #include "model/library_log.h"
+#include "model/split_set.h"
 #include "model/threads.h"
 #include "model/tokenizer.h"
 #include "model/weights.h"
@@ -29,7 +29,7 @@ constexpr uint64_t kArenaSlack = 2u << 20;
 constexpr uint64_t kPageOverhead = 32;
 
 uint64_t page_bytes(const Hyperparameters& hyper, const EngineOptions& options, Isa isa) {
-  return kernels::format_ops(isa, options.k.value_or(hyper.arch->keys)).k_bytes(hyper.dk) +
+  return kernels::format_ops(isa, options.k.value_or(hyper.arch->key_format)).k_bytes(hyper.dk) +
          kernels::format_ops(isa, options.v.value_or(Format::kBf16)).v_bytes(hyper.dv) +
          kPageOverhead;
 }
@@ -142,7 +142,7 @@ Result<MemoryPlan> predict_memory(const std::string& path, const ModelOptions& m
   return guarded("planning memory", [&]() -> Result<MemoryPlan> {
     ModelOptions model = model_options;
     HEED_ASSIGN(model.threads, resolve_threads(model.threads));
-    HEED_ASSIGN(const auto file, GgufFile::open(path));
+    HEED_ASSIGN(const auto file, open_model_file(path));
     Result<Hyperparameters> hyper = Hyperparameters::read(*file);
     if (!hyper.is_ok()) return hyper.status().with_context(path);
     HEED_ASSIGN(const Costs costs, costs_of(*file, *hyper, model, engine, run));

@@ -2,74 +2,97 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numbers>
 
 #include "attention/rotation.h"
 #include "model/architecture.h"
+#include "session/rope_options.h"
 
 namespace heed {
-
 namespace {
 
-// The pair that turns `turns` times within the original context.
-double pair_of(double turns, const Rope& rope, int n_rot) {
-  return n_rot * std::log(static_cast<double>(rope.yarn_context) / (turns * 2 * std::numbers::pi)) /
-         (2 * std::log(rope.base));
-}
-
-// How much of pair i keeps its frequency: 1 for pairs that turn 32 times or more within the
-// original context, 0 for those that turn at most once (the paper's alpha and beta), even between.
-double kept_share(int i, const Rope& rope, int n_rot) {
-  const double first = std::max(0.0, std::floor(pair_of(32, rope, n_rot)));
-  const double last = std::min(n_rot - 1.0, std::ceil(pair_of(1, rope, n_rot)));
-  return 1 - std::clamp((i - first) / std::max(0.001, last - first), 0.0, 1.0);
+// LongRoPE's switch as llama.cpp has it: by the context that sequences may reach, not by the length
+// that they have. Keys in the store were turned by one list of factors and cannot change to the
+// other.
+std::span<const float> factors_of(RopeFactors kind, const Hyperparameters& hyper,
+                                  const ModelWeights& weights, int64_t context) {
+  switch (kind) {
+    case RopeFactors::kNone: return {};
+    case RopeFactors::kOne: return weights.rope_factors;
+    case RopeFactors::kByContext:
+      return context > hyper.original_context ? weights.rope_factors_long
+                                              : weights.rope_factors_short;
+  }
+  return {};
 }
 
 }  // namespace
 
-RotaryTable::RotaryTable(std::vector<double> frequencies, float length)
-    : frequency_(std::move(frequencies)), length_(length) {}
+double QueryTemperature::at(int64_t position) const {
+  return 1 + scale * std::log1p(static_cast<double>(position / context));
+}
+
+RotaryTable::RotaryTable(std::vector<double> frequencies, float length,
+                         QueryTemperature temperature)
+    : frequency_(std::move(frequencies)), length_(length), temperature_(temperature) {}
 
 void RotaryTable::reserve(int64_t rows) {
   const size_t n = static_cast<size_t>(rows) * frequency_.size();
   if (cos_.size() < n) cos_.resize(n);
   if (sin_.size() < n) sin_.resize(n);
+  if (temperature_.scale == 0) return;
+  if (query_cos_.size() < n) query_cos_.resize(n);
+  if (query_sin_.size() < n) query_sin_.resize(n);
 }
 
 void RotaryTable::fill(std::span<const int64_t> positions) {
   rotary_table(frequency_, positions, cos_.data(), sin_.data());
-  if (length_ == 1) return;
-  const size_t n = positions.size() * frequency_.size();
-  for (size_t i = 0; i < n; ++i) {
-    cos_[i] *= length_;
-    sin_[i] *= length_;
+  const size_t pairs = frequency_.size();
+  if (length_ != 1) {
+    for (size_t i = 0; i < positions.size() * pairs; ++i) {
+      cos_[i] *= length_;
+      sin_[i] *= length_;
+    }
+  }
+  if (temperature_.scale == 0) return;
+  for (size_t i = 0; i < positions.size() * pairs; ++i) {
+    const auto grown = static_cast<float>(temperature_.at(positions[i / pairs]));
+    query_cos_[i] = cos_[i] * grown;
+    query_sin_[i] = sin_[i] * grown;
   }
 }
 
 Result<std::vector<RotaryTable>> rotary_tables(const Hyperparameters& hyper,
-                                               std::span<const float> factors) {
+                                               const ModelWeights& weights,
+                                               const RopeOptions& options, int64_t context) {
+  HEED_TRY(check_rope_options(options));
+  const int64_t stretched =
+      options.original_context > 0 ? options.original_context : hyper.original_context;
   std::vector<RotaryTable> tables;
-  for (const Rope& rope : hyper.ropes) {
+  for (const Rope& rope : changed_ropes(options, hyper)) {
     RotarySpec spec;
-    spec.layout = hyper.n_rot > 0 ? hyper.arch->rotary : RotaryLayout::kNone;
+    spec.layout = rope.turns && hyper.n_rot > 0 ? hyper.arch->rotary : RotaryLayout::kNone;
     spec.n_rot = hyper.n_rot;
     spec.base = rope.base;
     spec.scale = rope.scale;
-    if (rope.factors) spec.factors = factors;
+    spec.factors = factors_of(rope.factors, hyper, weights, context);
+    spec.yarn_context = rope.yarn ? stretched : 0;
+    spec.yarn_fast = rope.yarn_fast;
+    spec.yarn_slow = rope.yarn_slow;
     HEED_ASSIGN(std::vector<double> frequencies, rotary_frequencies(spec));
-    if (rope.yarn_context == 0) {
-      tables.emplace_back(std::move(frequencies));
-      continue;
+    double length = rope.length;
+    if (rope.yarn) {
+      length *= yarn_length(1 / rope.scale) / yarn_length(1 / rope.scale, rope.yarn_taken);
     }
-    for (int i = 0; i < hyper.n_rot / 2; ++i) {  // fast pairs are not scaled after all
-      const double kept = kept_share(i, rope, hyper.n_rot);
-      frequencies[i] *= (1 - kept) + kept / rope.scale;
-    }
-    // The paper's temperature: softmax over scores (0.1 ln(factor) + 1)^2 times as large.
-    const double length = rope.scale < 1 ? 1 - 0.1 * std::log(rope.scale) : 1.0;
-    tables.emplace_back(std::move(frequencies), static_cast<float>(length));
+    tables.emplace_back(std::move(frequencies), static_cast<float>(length),
+                        QueryTemperature{hyper.query_temperature, hyper.original_context});
   }
   return tables;
+}
+
+uint64_t rotary_bytes(const Hyperparameters& hyper, int rows) {
+  // cos and sin, a number each for every pair; queries may have tables of their own.
+  const uint64_t tables = hyper.ropes.size() * (hyper.query_temperature == 0 ? 1 : 2);
+  return sizeof(float) * tables * static_cast<uint64_t>(rows) * static_cast<uint64_t>(hyper.n_rot);
 }
 
 }  // namespace heed

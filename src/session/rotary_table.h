@@ -1,4 +1,4 @@
-// cos and sin of the rotation angles of a step's rows, one table per frequency base.
+// cos and sin of the rotation angles of a step's rows, one table per rotation of a model.
 #pragma once
 
 #include <cstdint>
@@ -8,36 +8,58 @@
 #include "heed/attention.h"
 #include "heed/status.h"
 #include "model/hyperparameters.h"
+#include "model/weights.h"
 
 namespace heed {
+
+// Of queries at position p: they are lengthened by 1 + scale * ln(1 + floor(p / context)).
+struct QueryTemperature {
+  float scale = 0;  // 0: they are not
+  int64_t context = 1;
+
+  double at(int64_t position) const;
+};
 
 class RotaryTable {
  public:
   // Radians per position of each pair (empty: nothing turns), and what turned pairs are multiplied
   // by.
-  explicit RotaryTable(std::vector<double> frequencies, float length = 1);
+  explicit RotaryTable(std::vector<double> frequencies, float length = 1,
+                       QueryTemperature temperature = {});
 
   // Room for `rows`; may throw bad_alloc.
   void reserve(int64_t rows);
   // Angles of these positions; within the reservation.
   void fill(std::span<const int64_t> positions);
 
-  Rotary view(RotaryLayout layout) const {
-    return {.layout = frequency_.empty() ? RotaryLayout::kNone : layout,
-            .n_rot = 2 * static_cast<int>(frequency_.size()),
-            .cos = cos_.data(),
-            .sin = sin_.data()};
+  Rotary keys(RotaryLayout layout) const { return view(layout, cos_, sin_); }
+  Rotary queries(RotaryLayout layout) const {
+    return temperature_.scale == 0 ? keys(layout) : view(layout, query_cos_, query_sin_);
   }
 
  private:
+  Rotary view(RotaryLayout layout, const std::vector<float>& cos,
+              const std::vector<float>& sin) const {
+    return {.layout = frequency_.empty() ? RotaryLayout::kNone : layout,
+            .n_rot = 2 * static_cast<int>(frequency_.size()),
+            .cos = cos.data(),
+            .sin = sin.data()};
+  }
+
   std::vector<double> frequency_;  // [n_rot / 2] radians per position
-  float length_ = 1;               // of turned pairs: YaRN lengthens them
-  std::vector<float> cos_, sin_;   // [T, n_rot / 2]
+  float length_;                   // of turned pairs: YaRN and LongRoPE lengthen them
+  QueryTemperature temperature_;
+  std::vector<float> cos_, sin_;              // [T, n_rot / 2]
+  std::vector<float> query_cos_, query_sin_;  // the same with the temperature, where there is one
 };
 
-// Of each of a model's ropes; `factors` are those of its file, or empty. Errors: numbers that give
+// Of each of a model's ropes, for sequences of up to `context` positions. Errors: numbers that give
 // no frequencies (attention/rotation.h).
 Result<std::vector<RotaryTable>> rotary_tables(const Hyperparameters& hyper,
-                                               std::span<const float> factors);
+                                               const ModelWeights& weights,
+                                               const RopeOptions& options, int64_t context);
+
+// Bytes of all tables, for `rows` positions.
+uint64_t rotary_bytes(const Hyperparameters& hyper, int rows);
 
 }  // namespace heed

@@ -75,9 +75,7 @@ uint64_t Step::bytes_of(const Hyperparameters& hyper, int threads, int max_rows)
   const auto row = static_cast<uint64_t>(largest_kv_row(hyper));
   const uint64_t key_rows = static_cast<uint64_t>(max_rows) +
                             static_cast<uint64_t>(threads) * static_cast<uint64_t>(kPrivateRows);
-  // cos and sin, a number each for every pair: as many as a head has sizes, at most.
-  const uint64_t angles = static_cast<uint64_t>(max_rows) * static_cast<uint64_t>(hyper.dk);
-  return sizeof(float) * (key_rows * row + angles * hyper.ropes.size());
+  return sizeof(float) * key_rows * row + rotary_bytes(hyper, max_rows);
 }
 
 Status Step::prepare(std::span<const SeqSpan> seqs) {
@@ -125,9 +123,10 @@ Call Step::make_call(const AttendGroup& group, int layer) const {
   call.dk = hyper_.dk;
   call.dv = hyper_.dv;
   call.scale = hyper_.attention_scale;
+  call.softcap = hyper_.score_cap;
   call.mask = group.window > 0 ? MaskKind::kWindow : MaskKind::kCausal;
   call.window = group.window;
-  call.rotary = rotary_[group.rope].view(hyper_.arch->rotary);
+  call.rotary = rotary_[group.rope].queries(hyper_.arch->rotary);
   call.q = View<const float, 3>::contiguous(nullptr, {rows, group.heads, hyper_.dk});
   call.out = View<float, 3>::contiguous(nullptr, {rows, group.heads, hyper_.dv});
   call.seqs = {rows_.data() + static_cast<size_t>(layer) * ids_.size(), ids_.size()};
@@ -150,7 +149,7 @@ void Step::append(ggml_tensor* node, int layer, int member, int members) {
   const View<const float, 3> values = rows_of(node->src[1]);
   View<const float, 3> keys = rows_of(k);
   const int64_t rows = keys.shape[0];
-  const Rotary rotary = rotary_[groups_[group_of_[layer]].rope].view(hyper_.arch->rotary);
+  const Rotary rotary = rotary_[groups_[group_of_[layer]].rope].keys(hyper_.arch->rotary);
   if (rotary.layout != RotaryLayout::kNone) {
     float* out = shared_keys_.data();
     if (rows <= kPrivateRows) {
@@ -176,6 +175,7 @@ void Step::attend(ggml_tensor* node, int layer, int member, int members) {
   const AttendGroup& group = groups_[group_of_[layer]];
   Call call = make_call(group, layer);
   call.q = rows_of(node->src[0]);
+  if (node->src[2] != nullptr) call.sinks = static_cast<const float*>(node->src[2]->data);
   call.out = View<float, 3>::contiguous(static_cast<float*>(node->data), call.out.shape);
   run(group.plan, call, workspace_, member, members);
   if (member == 0) {

@@ -26,6 +26,7 @@ class GraphBuilder {
         graph_(graph),
         c_(graph.context_.get()),
         linear_(c_, weights, linears, graph.linear_ops_),
+        experts_(c_, weights, linear_, linears, graph.expert_ops_),
         rows_(graph.shape_.rows) {}
 
   void build() {
@@ -35,7 +36,7 @@ class GraphBuilder {
       graph_.out_rows_ = input(GGML_TYPE_I32, shape.outputs);
     }
     ggml_tensor* x = ggml_get_rows(c_, weights_.embeddings, graph_.tokens_);  // [T, embd]
-    if (hyper_.embedding_scale != 1.0f) x = ggml_scale(c_, x, hyper_.embedding_scale);
+    x = scaled(x, hyper_.embedding_scale);
     for (int i = 0; i < hyper_.layers; ++i) {
       x = layer(i, x);
       if (x == nullptr) return;  // a step without outputs is done at the last append
@@ -68,9 +69,16 @@ class GraphBuilder {
   ggml_tensor* maybe_norm(ggml_tensor* x, ggml_tensor* weight) {
     return weight == nullptr ? x : norm(x, weight);
   }
+  ggml_tensor* scaled(ggml_tensor* x, float scale) {
+    return scale == 1.0f ? x : ggml_scale(c_, x, scale);
+  }
   ggml_tensor* head(ggml_tensor* x) {
     LinearInput in(x, weights_.output_norm, hyper_.norm_eps);
-    return linear_.product(in, {weights_.head, weights_.head_bias});
+    ggml_tensor* logits = linear_.product(in, {weights_.head, weights_.head_bias});
+    logits = scaled(logits, hyper_.logit_scale);
+    const float cap = hyper_.logit_cap;
+    if (cap == 0.0f) return logits;
+    return scaled(ggml_tanh(c_, scaled(logits, 1.0f / cap)), cap);
   }
 
   LinearTerm term(const LayerWeights& w, LayerTensor weight, LayerTensor bias) {
@@ -95,17 +103,26 @@ class GraphBuilder {
     }
     LinearInput in(read);
     x = add_product(in, term(w, LayerTensor::kOut, LayerTensor::kOutBias), x,
-                    w[LayerTensor::kPostAttnNorm]);
-    LinearInput inner = feed_forward(w, x);
+                    post_attention_norm(w));
+    LinearInput h(x, w[hyper_.arch->ffn_norm], hyper_.norm_eps);
+    if (hyper_.experts > 0) return experts_.mixture(h, expert_terms(w), x);
+    LinearInput inner = feed_forward(w, h);
     return add_product(inner, term(w, LayerTensor::kDown, LayerTensor::kDownBias), x,
                        w[LayerTensor::kPostFfnNorm]);
   }
 
-  // residual + the product, normed where the model norms it.
+  // Of what attention leaves, where the model norms that.
+  ggml_tensor* post_attention_norm(const LayerWeights& w) {
+    const bool elsewhere = hyper_.arch->ffn_norm == LayerTensor::kPostAttnNorm;
+    return elsewhere ? nullptr : w[LayerTensor::kPostAttnNorm];
+  }
+
+  // residual + the product, normed and scaled where the model does so.
   ggml_tensor* add_product(LinearInput& in, const LinearTerm& term, ggml_tensor* residual,
                            ggml_tensor* post_norm) {
-    if (post_norm == nullptr) return linear_.product(in, term, residual);
-    return ggml_add(c_, residual, norm(linear_.product(in, term), post_norm));
+    const float scale = hyper_.residual_scale;
+    if (post_norm == nullptr && scale == 1.0f) return linear_.product(in, term, residual);
+    return ggml_add(c_, residual, scaled(maybe_norm(linear_.product(in, term), post_norm), scale));
   }
 
   struct Projected {
@@ -128,12 +145,18 @@ class GraphBuilder {
                         0);
   }
 
+  // [T, heads * dk] as [T, heads, dk], normed where the model has a weight for it.
+  ggml_tensor* normed_heads(ggml_tensor* x, int heads, ggml_tensor* weight) {
+    if (hyper_.arch->wide_qk_norm) return heads_of(maybe_norm(x, weight), heads, hyper_.dk);
+    return maybe_norm(heads_of(x, heads, hyper_.dk), weight);
+  }
+
   // k and v of the rows into the store. The result is a dummy whose only use is the edge that
   // orders attend behind it.
   ggml_tensor* append(int i, const Projected& p) {
     const LayerWeights& w = weights_.layers[i];
     const LayerHyper& layer = hyper_.layer[i];
-    ggml_tensor* k = maybe_norm(heads_of(p.k, layer.kv_heads, hyper_.dk), w[LayerTensor::kKNorm]);
+    ggml_tensor* k = normed_heads(p.k, layer.kv_heads, w[LayerTensor::kKNorm]);
     ggml_tensor* args[] = {k, heads_of(p.v, layer.kv_heads, hyper_.dv)};
     return ggml_custom_4d(c_, GGML_TYPE_F32, 1, 1, 1, 1, args, 2, append_node, GGML_N_TASKS_MAX,
                           &ops_[i]);
@@ -142,19 +165,36 @@ class GraphBuilder {
   ggml_tensor* attend(int i, ggml_tensor* q, ggml_tensor* stored) {
     const LayerWeights& w = weights_.layers[i];
     const LayerHyper& layer = hyper_.layer[i];
-    q = maybe_norm(heads_of(q, layer.heads, hyper_.dk), w[LayerTensor::kQNorm]);  // [T, H, dk]
-    ggml_tensor* args[] = {q, stored};
-    return ggml_custom_4d(c_, GGML_TYPE_F32, int64_t{layer.heads} * hyper_.dv, rows_, 1, 1, args, 2,
-                          attend_node, GGML_N_TASKS_MAX, &ops_[i]);
+    q = normed_heads(q, layer.heads, w[LayerTensor::kQNorm]);
+    ggml_tensor* const sinks = w[LayerTensor::kSinks];  // [H] or null
+    ggml_tensor* args[] = {q, stored, sinks};
+    return ggml_custom_4d(c_, GGML_TYPE_F32, int64_t{layer.heads} * hyper_.dv, rows_, 1, 1, args,
+                          sinks == nullptr ? 2 : 3, attend_node, GGML_N_TASKS_MAX, &ops_[i]);
   }
 
-  LinearInput feed_forward(const LayerWeights& w, ggml_tensor* x) {
-    LinearInput h(x, w[LayerTensor::kFfnNorm], hyper_.norm_eps);
-    const Activation activation =
-        hyper_.arch->feed_forward == FeedForward::kGeGlu ? Activation::kGelu : Activation::kSilu;
+  Activation activation() const {
+    switch (hyper_.arch->feed_forward) {
+      case FeedForward::kSwiGlu: return Activation::kSilu;
+      case FeedForward::kGeGlu: return Activation::kGelu;
+      case FeedForward::kClampedSwiGlu: return Activation::kClampedSilu;
+    }
+    return Activation::kSilu;
+  }
+
+  LinearInput feed_forward(const LayerWeights& w, LinearInput& h) {
     return linear_.gated(h, term(w, LayerTensor::kGate, LayerTensor::kGateBias),
-                         term(w, LayerTensor::kUp, LayerTensor::kUpBias), activation,
+                         term(w, LayerTensor::kUp, LayerTensor::kUpBias), activation(),
                          w[LayerTensor::kDown]);
+  }
+
+  ExpertTerms expert_terms(const LayerWeights& w) {
+    return {.router = term(w, LayerTensor::kRouter, LayerTensor::kRouterBias),
+            .gate = term(w, LayerTensor::kGateExperts, LayerTensor::kGateExpertsBias),
+            .up = term(w, LayerTensor::kUpExperts, LayerTensor::kUpExpertsBias),
+            .down = term(w, LayerTensor::kDownExperts, LayerTensor::kDownExpertsBias),
+            .activation = activation(),
+            .experts = hyper_.experts,
+            .used = hyper_.experts_used};
   }
 
   const Hyperparameters& hyper_;
@@ -163,6 +203,7 @@ class GraphBuilder {
   StepGraph& graph_;
   ggml_context* c_;
   LinearBuilder linear_;
+  ExpertBuilder experts_;
   int64_t rows_;
 };
 

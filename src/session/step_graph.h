@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "heed/status.h"
+#include "model/experts.h"
 #include "model/hyperparameters.h"
 #include "model/linear.h"
 #include "model/weights.h"
@@ -81,6 +82,7 @@ class StepGraph {
   ggml_tensor* result_ = nullptr;
   ggml_tensor* hidden_in_ = nullptr;
   LinearOps linear_ops_;
+  ExpertOps expert_ops_;
   ggml_cplan plan_{};
   std::vector<uint8_t> work_;
 };

@@ -1,7 +1,10 @@
 // Rotation: angles in fp64, both layouts, composition of positions, refusals.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <functional>
+#include <numbers>
 #include <vector>
 
 #include "attention/rotation.h"
@@ -35,6 +38,78 @@ TEST(Rotation, table_is_the_formula_also_at_position_a_million) {
                                 std::pow(500000.0L, -2.0L * i / 8);
       EXPECT_NEAR(cos[t * 4 + i], std::cos(angle), 1e-7);
       EXPECT_NEAR(sin[t * 4 + i], std::sin(angle), 1e-7);
+    }
+  }
+}
+
+// Every scaling, from its formula in long double.
+struct Scaling {
+  const char* name;
+  RotarySpec spec;
+  std::vector<float> factors;
+  std::function<long double(long double theta, int pair)> scaled;
+};
+
+constexpr int kTurned = 128;
+constexpr long double kTwoPi = 2 * std::numbers::pi_v<long double>;
+
+// Llama 3's: wavelengths beyond 8192 are stretched 8 times, those below 8192 / 4 not at all.
+long double llama3(long double theta) {
+  const long double share = (8192 / (kTwoPi / theta) - 1) / (4 - 1);
+  const long double kept = std::clamp(share, 0.0L, 1.0L);
+  return (1 - kept) * theta / 8 + kept * theta;
+}
+
+std::vector<Scaling> scalings() {
+  std::vector<Scaling> all(5, {"plain", rope(RotaryLayout::kHalves, kTurned), {}, {}});
+  for (Scaling& s : all) s.spec.base = 1e6;
+  all[0].scaled = [](long double theta, int) { return theta; };
+  all[1].name = "linear";
+  all[1].spec.scale = 0.25;
+  all[1].scaled = [](long double theta, int) { return theta / 4; };
+  all[2].name = "YaRN";  // its first and last pair between: base 10^6, 128 dims
+  all[2].spec.scale = 0.25;
+  all[2].spec.yarn_context = 32768;
+  all[2].scaled = [](long double theta, int pair) {
+    const long double ramp = std::clamp((pair - 23) / (40 - 23.0L), 0.0L, 1.0L);
+    return theta * (1 - ramp) + theta / 4 * ramp;
+  };
+  all[3].name = "Llama 3's factors";
+  for (int i = 0; i < kTurned / 2; ++i) {
+    const long double theta = std::pow(1e6L, -2.0L * i / kTurned);
+    all[3].factors.push_back(static_cast<float>(theta / llama3(theta)));
+  }
+  all[3].scaled = [&factors = all[3].factors](long double theta, int pair) {
+    EXPECT_NEAR(static_cast<double>(theta / factors[pair] / llama3(theta)), 1, 1e-7);
+    return theta / factors[pair];
+  };
+  all[4].name = "LongRoPE's factors and a linear scale";
+  for (int i = 0; i < kTurned / 2; ++i) {
+    all[4].factors.push_back(1 + 60.0f * static_cast<float>(i) / kTurned);
+  }
+  all[4].spec.scale = 0.5;
+  all[4].scaled = [&factors = all[4].factors](long double theta, int pair) {
+    return theta / 2 / factors[pair];
+  };
+  for (Scaling& s : all) s.spec.factors = s.factors;
+  return all;
+}
+
+TEST(Rotation, tables_of_every_scaling_are_their_formula_at_position_a_million) {
+  for (const Scaling& s : scalings()) {
+    const auto frequencies = rotary_frequencies(s.spec);
+    ASSERT_TRUE(frequencies.is_ok()) << frequencies.message();
+    const std::vector<int64_t> positions = {1, 4097, 1'000'000};
+    std::vector<float> cos(positions.size() * kTurned / 2), sin(cos.size());
+    rotary_table(*frequencies, positions, cos.data(), sin.data());
+    for (size_t t = 0; t < positions.size(); ++t) {
+      for (int i = 0; i < kTurned / 2; ++i) {
+        const long double theta = s.scaled(std::pow(1e6L, -2.0L * i / kTurned), i);
+        const long double angle = static_cast<long double>(positions[t]) * theta;
+        const size_t at = t * kTurned / 2 + static_cast<size_t>(i);
+        ASSERT_NEAR(cos[at], static_cast<double>(std::cos(angle)), 1e-7) << s.name << " pair " << i;
+        ASSERT_NEAR(sin[at], static_cast<double>(std::sin(angle)), 1e-7) << s.name << " pair " << i;
+      }
     }
   }
 }
@@ -101,6 +176,14 @@ TEST(Rotation, impossible_tables_are_refused) {
   spec.factors = two;
   EXPECT_FALSE(rotary_frequencies(spec).is_ok());
   spec.factors = zero;
+  EXPECT_FALSE(rotary_frequencies(spec).is_ok());
+  spec = rope(RotaryLayout::kHalves, 8);
+  spec.yarn_context = 4096;
+  EXPECT_TRUE(rotary_frequencies(spec).is_ok());
+  spec.yarn_slow = 40;
+  EXPECT_FALSE(rotary_frequencies(spec).is_ok());
+  spec.yarn_slow = 1;
+  spec.base = 1;
   EXPECT_FALSE(rotary_frequencies(spec).is_ok());
   EXPECT_TRUE(rotary_frequencies(rope(RotaryLayout::kNone, 0)).is_ok());
 }

@@ -11,6 +11,7 @@
 #include <map>
 #include <memory>
 
+#include "split_files.h"
 #include "tiny_gguf.h"
 
 namespace heed::eval {
@@ -142,10 +143,8 @@ TEST(F32Copy, a_cancel_ends_it) {
 
 TEST(F32Copy, files_that_cannot_be_copied_say_why) {
   EXPECT_FALSE(F32Copy::make("/nonexistent.gguf", {}).is_ok());
-  tiny::File part = quantised_file(GGML_TYPE_Q8_0);
-  part.set(tiny::u32_key("split.count", 2));
-  const tiny::TemporaryFile split(part);
-  const auto copy = F32Copy::make(split.path(), {});
+  const tiny::SplitFiles split(quantised_file(GGML_TYPE_Q8_0), 2);
+  const auto copy = F32Copy::make(split.path(2), {});
   EXPECT_EQ(copy.code(), Code::kUnsupported);
   EXPECT_NE(copy.message().find("split"), std::string::npos) << copy.message();
   // The header promises tensors that the file does not hold.

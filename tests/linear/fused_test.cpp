@@ -3,6 +3,7 @@
 // for bit.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
@@ -189,13 +190,46 @@ TEST_P(Fused, activations_are_exact_to_rounding) {
   }
 }
 
+// The gate of gpt-oss, with `up` on both sides of its limits too.
+TEST_P(Fused, the_clamped_activation_is_exact_to_rounding) {
+  const kernels::LinearTable& table = kernels::linear_table(isa());
+  std::vector<float> x(32 * 4096 + 5), up(x.size());
+  for (size_t i = 0; i < x.size(); ++i) {
+    x[i] = static_cast<float>(random_normal(11, i) * std::exp2(static_cast<double>(i % 20) - 12));
+    up[i] = static_cast<float>(random_normal(12, i) * 5);
+  }
+  x[0] = 7, x[1] = std::nextafter(7.0f, 8.0f), up[2] = -7, up[3] = 7, up[4] = -1;
+  std::vector<float> y = x;
+  table.gate[static_cast<int>(Activation::kClampedSilu)](y.data(), up.data(),
+                                                         static_cast<int>(y.size()));
+  for (size_t i = 0; i < x.size(); ++i) {
+    const double in = std::min<double>(x[i], 7), u = std::clamp<double>(up[i], -7, 7);
+    const double exact = in / (1 + std::exp(-1.702 * in)) * (u + 1);
+    const double limit = (1e-6 + 4 * 0x1p-24 * std::fabs(in)) * std::fabs(exact);
+    ASSERT_NEAR(y[i], exact, limit + 0x1p-126 * std::fabs(in * (u + 1))) << x[i] << " " << up[i];
+  }
+}
+
+TEST_P(Fused, no_activation_hides_a_nan) {
+  const kernels::LinearTable& table = kernels::linear_table(isa());
+  for (int a = 0; a < kernels::kActivations; ++a) {
+    for (const int nan_at : {0, 1}) {
+      float gate = nan_at == 0 ? NAN : 2.0f;
+      const float up = nan_at == 1 ? NAN : 2.0f;
+      table.gate[a](&gate, &up, 1);
+      EXPECT_TRUE(std::isnan(gate)) << a << " " << nan_at;
+    }
+  }
+}
+
 // The gated pair is products, activation and packing one after the other, bit for bit.
 TEST_P(Fused, a_gated_pair_is_its_steps) {
   const PackedWeight gate = f32_weight(matrix_, kOutputs, kInputs);
   const PackedWeight up = f32_weight(other_, kOutputs, kInputs);
   const Bytes x = packed(InputForm::kFloats, x_.data(), kRows, kInputs);
   const kernels::LinearTable& table = kernels::linear_table(isa());
-  for (const Activation activation : {Activation::kSilu, Activation::kGelu}) {
+  for (const Activation activation :
+       {Activation::kSilu, Activation::kGelu, Activation::kClampedSilu}) {
     for (const InputForm form : {InputForm::kBytes, InputForm::kFloats, InputForm::kPairs}) {
       for (const int64_t rows : {int64_t{1}, int64_t{6}, kRows}) {
         const auto size =

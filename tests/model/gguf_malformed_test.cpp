@@ -189,7 +189,7 @@ const Case kCases[] = {
     {"architecture_unknown",
      [](File& f) { f.set(tiny::text_key("general.architecture", "mamba")); },
      {},
-     "llama, qwen2, gemma3"},
+     "llama, mistral3, qwen2, qwen3, gemma2, gemma3"},
     {"number_is_text",
      [](File& f) { f.set(tiny::text_key("llama.block_count", "1")); },
      {},

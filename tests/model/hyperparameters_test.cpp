@@ -3,8 +3,10 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <functional>
 
+#include "model/tensor_rules.h"
 #include "tiny_gguf.h"
 
 namespace heed {
@@ -63,15 +65,19 @@ TEST(Hyperparameters, keys_that_change_the_mathematics_are_refused_by_name) {
       tiny::f32_key("llama.rope.scaling.yarn_beta_fast", 16.0f),
       tiny::f32_key("llama.rope.scaling.yarn_beta_slow", 2.0f),
       tiny::f32_key("llama.rope.scaling.yarn_log_multiplier", 0.1f),
-      tiny::text_key("llama.rope.scaling.type", "longrope"),
+      tiny::text_key("llama.rope.scaling.type", "dynamic"),
+      tiny::f32_key("llama.rope.scaling.alpha", 1000.0f),
       tiny::u32_key("llama.expert_count", 8),
       tiny::u32_key("llama.expert_used_count", 2),
       tiny::f32_key("llama.attn_logit_softcapping", 50.0f),
       tiny::f32_key("llama.final_logit_softcapping", 30.0f),
       tiny::f32_key("llama.attention.max_alibi_bias", 8.0f),
-      tiny::f32_key("llama.rope.scaling.attn_factor", 1.2f),
       tiny::u32_key("llama.rope.dimension_count_swa", 8),
-      tiny::u32_key("llama.attention.sliding_window", 4096),
+      tiny::f32_key("llama.rope.freq_base_swa", 5000.0f),
+      tiny::f32_key("llama.attention.scale", 0.5f),
+      tiny::f32_key("llama.attention.temperature_scale", 0.1f),
+      tiny::f32_key("llama.embedding_scale", 12.0f),
+      tiny::f32_key("llama.residual_scale", 0.2f),
       tiny::bool_key("llama.attention.causal", false),
       tiny::u32_key("llama.nextn_predict_layers", 1),
       tiny::f32_key("llama.logit_scale", 0.5f),
@@ -105,13 +111,6 @@ TEST(Hyperparameters, a_vocabulary_size_that_the_embeddings_do_not_have_is_refus
   }
 }
 
-TEST(Hyperparameters, parts_of_a_split_model_are_refused_with_the_way_out) {
-  const auto result = read(
-      changed([](File& f) { f.set(tiny::scalar_key<uint16_t>("split.count", tiny::kU16, 3)); }));
-  ASSERT_FALSE(result.is_ok());
-  EXPECT_NE(result.message().find("--merge"), std::string::npos) << result.message();
-}
-
 TEST(Hyperparameters, heads_may_differ_by_layer) {
   tiny::Spec spec;
   File file = tiny::make_file(spec);
@@ -134,6 +133,7 @@ TEST(Hyperparameters, gemma3_windows_follow_the_period_and_a_pattern_key) {
   spec.arch = "gemma3";
   spec.layers = 8;
   spec.window = 16;
+  spec.freq_base = 1e6f;
   const auto by_period = read(tiny::make_file(spec));
   ASSERT_TRUE(by_period.is_ok()) << by_period.message();
   for (int i = 0; i < 8; ++i) {
@@ -146,6 +146,137 @@ TEST(Hyperparameters, gemma3_windows_follow_the_period_and_a_pattern_key) {
   const auto by_list = read(file);
   ASSERT_TRUE(by_list.is_ok()) << by_list.message();
   for (int i = 0; i < 8; ++i) EXPECT_EQ(by_list->layer[i].window, i % 2 == 0 ? 0 : 16) << i;
+}
+
+tiny::Spec of(const char* arch) {
+  tiny::Spec spec;
+  spec.arch = arch;
+  spec.layers = 4;
+  return spec;
+}
+
+TEST(Hyperparameters, windows_are_of_every_layer_where_no_period_is_known_and_refused_elsewhere) {
+  for (const char* arch : {"llama", "phi3"}) {
+    tiny::Spec spec = of(arch);
+    spec.window = 16;
+    const auto windowed = read(tiny::make_file(spec));
+    ASSERT_TRUE(windowed.is_ok()) << windowed.message();
+    for (const LayerHyper& layer : windowed->layer) EXPECT_EQ(layer.window, 16) << arch;
+  }
+  for (const char* arch : {"qwen2", "qwen3", "mistral3", "granite", "smollm3"}) {
+    tiny::Spec spec = of(arch);
+    EXPECT_TRUE(read(tiny::make_file(spec)).is_ok()) << read(tiny::make_file(spec)).message();
+    spec.window = 16;
+    const auto refused = read(tiny::make_file(spec));
+    EXPECT_EQ(refused.code(), Code::kUnsupported) << arch;
+    EXPECT_NE(refused.message().find("attention.sliding_window"), std::string::npos);
+  }
+  const auto gemma2 = read(tiny::make_file(of("gemma2")));  // its makers' window, and caps
+  ASSERT_TRUE(gemma2.is_ok()) << gemma2.message();
+  for (int i = 0; i < 4; ++i) EXPECT_EQ(gemma2->layer[i].window, i % 2 == 0 ? 4096 : 0);
+  EXPECT_EQ(gemma2->score_cap, 50);
+  EXPECT_EQ(gemma2->logit_cap, 30);
+}
+
+TEST(Hyperparameters, every_fourth_layer_of_smollm3_does_not_turn) {
+  const auto result = read(tiny::make_file(of("smollm3")));
+  ASSERT_TRUE(result.is_ok()) << result.message();
+  for (int i = 0; i < 4; ++i) EXPECT_EQ(result->ropes[result->layer[i].rope].turns, i != 3);
+}
+
+TEST(Hyperparameters, numbers_that_make_no_sense_are_refused_by_name) {
+  struct Case {
+    const char* arch;
+    const char* key;
+    float value;
+  };
+  const Case kCases[] = {{"granite", "logit_scale", -8},
+                         {"granite", "residual_scale", NAN},
+                         {"granite", "attention.scale", INFINITY},
+                         {"granite", "embedding_scale", -1},
+                         {"gemma2", "attn_logit_softcapping", -50},
+                         {"gemma2", "final_logit_softcapping", NAN},
+                         {"llama", "rope.scaling.attn_factor", 0},
+                         {"mistral3", "attention.temperature_scale", -0.1f},
+                         {"llama", "rope.scaling.factor", -4}};
+  for (const Case& c : kCases) {
+    tiny::Spec spec = of(c.arch);
+    spec.numbers = {{c.key, c.value}};
+    const auto result = read(tiny::make_file(spec));
+    EXPECT_FALSE(result.is_ok()) << c.key;
+    EXPECT_NE(result.message().find(c.key), std::string::npos) << result.message();
+  }
+  tiny::Spec spec = of("mistral3");
+  spec.rope_scaling = "yarn";
+  spec.rope_factor = 4;
+  spec.numbers = {{"rope.scaling.yarn_beta_fast", 1}, {"rope.scaling.yarn_beta_slow", 2}};
+  EXPECT_EQ(read(tiny::make_file(spec)).code(), Code::kOutOfRange);
+  spec = of("mistral3");
+  spec.n_rot = 8;
+  spec.numbers = {{"attention.temperature_scale", 0.1f}};
+  EXPECT_EQ(read(tiny::make_file(spec)).code(), Code::kUnsupported);
+}
+
+TEST(Hyperparameters, longrope_needs_both_lists_of_factors_and_no_other) {
+  tiny::Spec spec = of("llama");
+  spec.rope_scaling = "longrope";
+  const auto neither = read(tiny::make_file(spec));
+  EXPECT_NE(neither.message().find("rope_factors_long.weight"), std::string::npos);
+  spec.context_factors = true;
+  File file = tiny::make_file(spec);
+  const auto both = read(file);
+  ASSERT_TRUE(both.is_ok()) << both.message();
+  EXPECT_EQ(both->ropes[0].factors, RopeFactors::kByContext);
+  std::erase_if(file.tensors,
+                [](const tiny::Tensor& t) { return t.name == "rope_factors_short.weight"; });
+  const auto one = read(file);
+  EXPECT_EQ(one.code(), Code::kCorrupt);
+  EXPECT_NE(one.message().find("rope_factors_short.weight"), std::string::npos) << one.message();
+  spec.rope_factors = true;
+  EXPECT_NE(read(tiny::make_file(spec)).message().find("exclude"), std::string::npos);
+  spec = of("qwen3");
+  spec.context_factors = true;
+  EXPECT_EQ(read(tiny::make_file(spec)).code(), Code::kUnsupported);
+}
+
+TEST(Hyperparameters, fused_tensors_have_the_outputs_of_all_their_parts_and_stand_alone) {
+  tiny::Spec spec = of("phi3");
+  spec.fused_qkv = spec.biases = true;
+  ASSERT_TRUE(read(tiny::make_file(spec)).is_ok()) << read(tiny::make_file(spec)).message();
+  for (const char* name : {"blk.2.attn_qkv.weight", "blk.2.attn_qkv.bias", "blk.2.ffn_up.weight"}) {
+    File file = tiny::make_file(spec);
+    file.tensor(name)->ne.back() -= 1;
+    const auto result = read(file);
+    EXPECT_EQ(result.code(), Code::kCorrupt) << name;
+    EXPECT_NE(result.message().find(name), std::string::npos) << result.message();
+  }
+  // A second place for the same weights: one of the two would be passed over.
+  for (const char* name : {"attn_k.weight", "ffn_gate.weight"}) {
+    File file = tiny::make_file(spec);
+    tiny::Tensor again = *file.tensor("blk.1.ffn_down.weight");
+    again.name = std::string("blk.1.") + name;
+    file.tensors.push_back(again);
+    const auto result = read(file);
+    EXPECT_EQ(result.code(), Code::kUnsupported) << name;
+    EXPECT_NE(result.message().find(name), std::string::npos) << result.message();
+  }
+  // A vector of two dimensions: its parts end where it ends.
+  File flat = tiny::make_file(spec);
+  tiny::Tensor& bias = *flat.tensor("blk.2.attn_qkv.bias");
+  bias.ne.push_back(1);
+  const std::vector<uint8_t> bytes = flat.encode().bytes;
+  const auto gguf = GgufFile::from_bytes(bytes, "memory");
+  ASSERT_TRUE(gguf.is_ok()) << gguf.message();
+  const auto h = Hyperparameters::read(**gguf);
+  ASSERT_TRUE(h.is_ok()) << h.message();
+  const auto v = layer_tensor(**gguf, *h, 2, LayerTensor::kVBias);
+  const GgufTensor* whole = (*gguf)->find_tensor("blk.2.attn_qkv.bias");
+  ASSERT_TRUE(v.has_value());
+  EXPECT_EQ(v->ne[0], 32);
+  EXPECT_EQ(v->bytes, 32 * sizeof(float));
+  EXPECT_EQ(v->offset + v->bytes, whole->offset + whole->bytes);
+  spec.arch = "llama";  // which has no fused tensors
+  EXPECT_FALSE(read(tiny::make_file(spec)).is_ok());
 }
 
 }  // namespace

@@ -7,7 +7,7 @@
 #include <limits>
 
 #include "base/random.h"
-#include "heed/engine.h"
+#include "heed/sampling.h"
 #include "model/model_impl.h"
 #include "model/sampler.h"
 #include "tiny_gguf.h"

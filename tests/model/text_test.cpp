@@ -4,7 +4,7 @@
 #include <cmath>
 #include <numeric>
 
-#include "heed/engine.h"
+#include "heed/sampling.h"
 #include "model/pull.h"
 #include "model/tokenizer.h"
 #include "tiny_vocabulary.h"

@@ -4,7 +4,7 @@
 #include <functional>
 
 #include "base/text.h"
-#include "heed/engine.h"
+#include "heed/sampling.h"
 #include "model/tokenizer.h"
 #include "tiny_vocabulary.h"
 

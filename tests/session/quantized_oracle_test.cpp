@@ -29,15 +29,24 @@ void PrintTo(const Variant& variant, std::ostream* out) { *out << variant.name; 
 constexpr Variant kVariants[] = {{"llama_tied", "llama", true},
                                  {"llama_untied", "llama", false},
                                  {"qwen2_biases_untied", "qwen2", false},
-                                 {"gemma3_windows", "gemma3", true}};
-constexpr ggml_type kTypes[] = {GGML_TYPE_Q4_0, GGML_TYPE_Q8_0, GGML_TYPE_Q4_K, GGML_TYPE_Q6_K};
+                                 {"gemma3_windows", "gemma3", true},
+                                 {"phi3_fused", "phi3", true},
+                                 {"qwen3moe", "qwen3moe", true},
+                                 {"gpt_oss", "gpt-oss", false}};
+constexpr ggml_type kTypes[] = {GGML_TYPE_Q4_0, GGML_TYPE_Q8_0, GGML_TYPE_Q4_K, GGML_TYPE_Q6_K,
+                                GGML_TYPE_MXFP4};
 
 // Rows in whole blocks of 256, outputs that fill no whole group of heed's layout.
 tiny::Spec spec_of(const Variant& variant) {
-  tiny::Spec spec;
-  spec.arch = variant.arch;
+  const std::string arch = variant.arch;
+  const bool experts = arch == "qwen3moe" || arch == "gpt-oss";
+  tiny::Spec spec = experts ? tiny::expert_spec(arch) : tiny::Spec();
+  spec.arch = arch;
   spec.tied = variant.tied;
-  spec.biases = spec.arch == "qwen2";
+  if (arch == "qwen2") spec.biases = true;
+  spec.fused_qkv = arch == "phi3";
+  // All take part: where two logits of a router nearly tie, which expert is chosen is luck.
+  if (experts) spec.experts = spec.experts_used = 4;
   spec.embd = spec.ff = 256;
   spec.heads = 4;
   spec.kv_heads = 2;

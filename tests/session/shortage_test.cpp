@@ -13,6 +13,7 @@
 
 #include "eval/kernel_shape.h"
 #include "eval/llama_baseline.h"
+#include "heed/generate.h"
 #include "session_fixture.h"
 #include "tiny_gguf.h"
 

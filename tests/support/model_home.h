@@ -1,4 +1,4 @@
-// A HEED_HOME of its own for one test.
+// A HEED_HOME and a store of Ollama's of its own for one test.
 #pragma once
 
 #include <stdlib.h>
@@ -14,7 +14,10 @@ namespace heed {
 
 class ModelHome {
  public:
-  ModelHome() : path_(make()), env_("HEED_HOME", path_.string()) {}
+  ModelHome()
+      : path_(make()),
+        env_("HEED_HOME", path_.string()),
+        ollama_("OLLAMA_MODELS", path("ollama").string()) {}
   ~ModelHome() {
     std::error_code ignored;
     std::filesystem::remove_all(path_, ignored);
@@ -39,7 +42,7 @@ class ModelHome {
   }
 
   std::filesystem::path path_;
-  ScopedEnv env_;
+  ScopedEnv env_, ollama_;
 };
 
 }  // namespace heed

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <string>
 #include <vector>
 
@@ -23,10 +24,40 @@ inline double worst_row(const Rows& a, const Rows& b) {
   return worst;
 }
 
+// For scripts/architectures: the largest difference of a logit, and llama.cpp's own between flash
+// attention and plain. In a model that rounds to half precision the one is measured by the other.
+class LargestDelta {
+ public:
+  void add(const Rows& ours, const Rows& plain, const Rows& flash) {
+    ours_ = std::max(ours_, delta(ours, plain));
+    theirs_ = std::max(theirs_, delta(flash, plain));
+  }
+  void record(const std::string& arch, bool halves) const {
+    testing::Test::RecordProperty("architecture", arch);
+    testing::Test::RecordProperty("halves", halves ? 1 : 0);
+    testing::Test::RecordProperty("largest_delta", std::to_string(ours_ * 1e6f));
+    testing::Test::RecordProperty("llama_delta", std::to_string(theirs_ * 1e6f));
+  }
+
+ private:
+  static float delta(const Rows& a, const Rows& b) {
+    float largest = 0;
+    for (size_t r = 0; r < std::min(a.size(), b.size()); ++r) {
+      for (size_t i = 0; i < a[r].size(); ++i) {
+        largest = std::max(largest, std::fabs(a[r][i] - b[r][i]));
+      }
+    }
+    return largest;
+  }
+
+  float ours_ = 0, theirs_ = 0;
+};
+
 // Prompt of `prompt` tokens, then each further token on its own: logits behind every token.
 inline Rows llama_rows(const std::string& path, bool flash, const std::vector<Token>& tokens,
-                       size_t prompt, bool repack = false) {
+                       size_t prompt, bool repack = false, const RopeOptions& rope = {}) {
   eval::LlamaOptions options;
+  options.rope = rope;
   options.flash = flash;
   options.f32_kv = true;
   options.repack = repack;

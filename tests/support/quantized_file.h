@@ -6,17 +6,21 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <string>
 #include <vector>
 
 #include "tiny_gguf.h"
 
 namespace heed::tiny {
 
-// Matrices of a file of F32 tensors become `type`; their rows must come in whole blocks.
-inline File quantized(File file, ggml_type type) {
+// Matrices of a file of F32 tensors become `type`, but for routers, which real files keep; their
+// rows must come in whole blocks. `only`: those whose names have it.
+inline File quantized(File file, ggml_type type, const std::string& only = ".weight") {
   for (Tensor& t : file.tensors) {
-    if (t.ne.size() != 2) continue;
-    const auto inputs = static_cast<int64_t>(t.ne[0]), rows = static_cast<int64_t>(t.ne[1]);
+    const bool kept = t.ne.size() < 2 || t.name.ends_with("_inp.weight");
+    if (kept || t.name.find(only) == std::string::npos) continue;
+    const auto inputs = static_cast<int64_t>(t.ne[0]);
+    const auto rows = static_cast<int64_t>(t.data.size() / sizeof(float)) / inputs;
     EXPECT_EQ(t.type, kTensorF32) << t.name;
     EXPECT_EQ(inputs % ggml_blck_size(type), 0) << t.name;
     std::vector<float> values(static_cast<size_t>(inputs * rows));
@@ -32,7 +36,8 @@ inline File quantized(File file, ggml_type type) {
 inline File dequantized(File file) {
   for (Tensor& t : file.tensors) {
     if (t.type == kTensorF32) continue;
-    const auto n = static_cast<int64_t>(t.ne[0] * t.ne[1]);  // rows are whole blocks
+    int64_t n = 1;  // rows are whole blocks
+    for (const uint64_t size : t.ne) n *= static_cast<int64_t>(size);
     std::vector<float> values(static_cast<size_t>(n));
     ggml_get_type_traits(static_cast<ggml_type>(t.type))->to_float(t.data.data(), values.data(), n);
     t.data.resize(values.size() * sizeof(float));

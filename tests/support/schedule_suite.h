@@ -24,13 +24,20 @@ struct Work {
 };
 
 inline tiny::Spec schedule_spec(const std::string& arch) {
-  tiny::Spec spec;
+  const bool experts = arch == "qwen3moe" || arch == "gpt-oss";
+  tiny::Spec spec = experts ? tiny::expert_spec(arch) : tiny::Spec();
   spec.arch = arch;
   spec.weight_type = tiny::kTensorQ4_0;
-  spec.biases = arch == "qwen2";
+  if (arch == "qwen2") spec.biases = true;
   if (arch == "gemma3") {
     spec.window = 40;
     spec.window_period = 2;
+  }
+  if (arch == "gemma2") spec.window = 40;
+  spec.fused_qkv = arch == "phi3";
+  if (arch == "mistral3") {
+    spec.rope_original_context = 32;
+    spec.numbers = {{"attention.temperature_scale", 0.3f}};
   }
   return spec;
 }

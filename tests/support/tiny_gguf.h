@@ -9,7 +9,9 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <initializer_list>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/random.h"
@@ -20,6 +22,7 @@ namespace heed::tiny {
 struct Spec {
   std::string arch = "llama";
   int layers = 2, embd = 64, heads = 4, kv_heads = 2, dk = 16, ff = 96, vocab = 80;
+  int experts = 0, experts_used = 0;  // with feed-forwards of ff each
   int context = 512;
   bool tied = true;
   bool biases = false;        // q, k, v
@@ -34,6 +37,10 @@ struct Spec {
   int n_rot = 0;                             // 0: dk
   std::vector<uint8_t> window_pattern = {};  // per layer, 1 = windowed; empty = no key
   int window_period = 0;                     // every such layer sees everything; 0 = no key
+  bool context_factors = false;              // rope_factors_long and _short
+  bool unrotated = false;                    // Granite's switch
+  bool fused_qkv = false;                    // q, k and v in one tensor, with their biases
+  std::vector<std::pair<std::string, float>> numbers = {};  // more keys of the section
   uint32_t weight_type = kTensorF32;
   bool text_vocabulary = false;  // SentencePiece with byte tokens; else no vocabulary
   bool space_token = false;      // else a space is three byte tokens, which prose does not survive
@@ -93,6 +100,9 @@ class ModelWriter {
   }
 
  private:
+  bool is(std::initializer_list<const char*> archs) const {
+    return std::find(archs.begin(), archs.end(), s_.arch) != archs.end();
+  }
   int n_rot() const { return s_.n_rot > 0 ? s_.n_rot : s_.dk; }
   std::string key(const char* name) const { return s_.arch + "." + name; }
 
@@ -113,12 +123,19 @@ class ModelWriter {
     k.push_back(f32_key(key("attention.layer_norm_rms_epsilon"), 1e-5f));
     if (s_.freq_base != 0) k.push_back(f32_key(key("rope.freq_base"), s_.freq_base));
     k.push_back(u32_key(key("vocab_size"), s_.vocab));
+    if (s_.experts > 0) {
+      k.push_back(u32_key(key("expert_count"), s_.experts));
+      k.push_back(u32_key(key("expert_used_count"), s_.experts_used));
+      k.push_back(u32_key(key("expert_feed_forward_length"), s_.ff));
+    }
     if (s_.rope_scale_linear) {
       k.push_back(f32_key(key("rope.scale_linear"), s_.rope_factor));
-    } else if (s_.rope_factor != 0) {
-      k.push_back(text_key(key("rope.scaling.type"), s_.rope_scaling));
-      k.push_back(f32_key(key("rope.scaling.factor"), s_.rope_factor));
+    } else {
+      const bool typed = s_.rope_factor != 0 || s_.rope_scaling != "linear";
+      if (typed) k.push_back(text_key(key("rope.scaling.type"), s_.rope_scaling));
+      if (s_.rope_factor != 0) k.push_back(f32_key(key("rope.scaling.factor"), s_.rope_factor));
     }
+    if (s_.unrotated) k.push_back(bool_key(key("rope.scaling.finetuned"), false));
     if (s_.rope_original_context > 0) {
       k.push_back(u32_key(key("rope.scaling.original_context_length"), s_.rope_original_context));
     }
@@ -130,8 +147,10 @@ class ModelWriter {
     }
     if (s_.window > 0) {
       k.push_back(u32_key(key("attention.sliding_window"), s_.window));
-      if (s_.freq_base_swa != 0) k.push_back(f32_key(key("rope.freq_base_swa"), s_.freq_base_swa));
+      const bool own_base = is({"gemma2", "gemma3", "gpt-oss"}) && s_.freq_base_swa != 0;
+      if (own_base) k.push_back(f32_key(key("rope.freq_base_swa"), s_.freq_base_swa));
     }
+    for (const auto& [name, value] : s_.numbers) k.push_back(f32_key(key(name.c_str()), value));
   }
 
   void write_vocabulary() {
@@ -166,7 +185,9 @@ class ModelWriter {
 
   // Normal numbers around `mean`.
   void add(const std::string& name, std::vector<uint64_t> ne, double mean, double deviation) {
-    Tensor t{name, ne, ne.size() == 1 ? static_cast<uint32_t>(kTensorF32) : s_.weight_type, {}};
+    // As in real files: vectors and routers stay as they are.
+    const bool plain = ne.size() == 1 || name.ends_with(".bias") || name.ends_with("_inp.weight");
+    Tensor t{name, ne, plain ? static_cast<uint32_t>(kTensorF32) : s_.weight_type, {}};
     uint64_t n = 1;
     for (const uint64_t e : ne) n *= e;
     const uint64_t stream = s_.seed * 1000 + file_.tensors.size();
@@ -196,48 +217,109 @@ class ModelWriter {
   }
 
   void write_tensors() {
-    const bool gemma = s_.arch == "gemma3";
+    const bool small = is({"gemma2", "gemma3"});  // they scale embeddings up
     add("token_embd.weight", {static_cast<uint64_t>(s_.embd), static_cast<uint64_t>(s_.vocab)}, 0,
-        gemma ? 0.2 : 1.0);
+        small ? 0.2 : 1.0);
     vector("output_norm.weight", s_.embd, 1, 0.1);
     if (!s_.tied) matrix("output.weight", s_.embd, s_.vocab, 2.0);
     if (s_.rope_factors) vector("rope_freqs.weight", n_rot() / 2, 3.0, 0.5);
-    for (int i = 0; i < s_.layers; ++i) write_layer("blk." + std::to_string(i) + ".", gemma);
+    if (s_.context_factors) {
+      vector("rope_factors_long.weight", n_rot() / 2, 6.0, 1.0);
+      vector("rope_factors_short.weight", n_rot() / 2, 1.5, 0.1);
+    }
+    for (int i = 0; i < s_.layers; ++i) write_layer("blk." + std::to_string(i) + ".");
   }
 
-  void write_layer(const std::string& b, bool gemma) {
+  void write_layer(const std::string& b) {
+    const bool pre_norms = !is({"olmo2"});
+    if (pre_norms) vector(b + "attn_norm.weight", s_.embd, 1, 0.1);
+    write_projections(b);
+    matrix(b + "attn_output.weight", s_.heads * s_.dk, s_.embd);
+    if (s_.other_biases) vector(b + "attn_output.bias", s_.embd, 0, 0.3);
+    if (is({"gpt-oss"})) {
+      vector(b + "attn_sinks.weight", s_.heads, 0.5, 1);
+      vector(b + "post_attention_norm.weight", s_.embd, 1, 0.1);
+    } else if (pre_norms) {
+      vector(b + "ffn_norm.weight", s_.embd, 1, 0.1);
+    }
+    if (is({"qwen3moe"})) write_qk_norms(b);
+    if (s_.experts > 0) return write_experts(b);
+    write_feed_forward(b);
+    if (is({"gemma3", "qwen3", "olmo2"})) write_qk_norms(b);
+    if (!is({"gemma2", "gemma3", "olmo2"})) return;
+    vector(b + "post_attention_norm.weight", s_.embd, 1, 0.1);
+    vector(b + "post_ffw_norm.weight", s_.embd, 1, 0.1);
+  }
+
+  void write_projections(const std::string& b) {
     const int q = s_.heads * s_.dk, kv = s_.kv_heads * s_.dk;
-    vector(b + "attn_norm.weight", s_.embd, 1, 0.1);
+    if (s_.fused_qkv) {
+      matrix(b + "attn_qkv.weight", s_.embd, q + 2 * kv, 1.3);
+      if (s_.biases) vector(b + "attn_qkv.bias", q + 2 * kv, 0, 0.3);
+      return;
+    }
     // A gain of 1.5 on q and k: scores spread enough that the softmax is neither flat nor one-hot.
     matrix(b + "attn_q.weight", s_.embd, q, 1.5);
     matrix(b + "attn_k.weight", s_.embd, kv, 1.5);
     matrix(b + "attn_v.weight", s_.embd, kv);
-    if (s_.biases) {
-      vector(b + "attn_q.bias", q, 0, 0.3);
-      vector(b + "attn_k.bias", kv, 0, 0.3);
-      vector(b + "attn_v.bias", kv, 0, 0.3);
-    }
-    matrix(b + "attn_output.weight", q, s_.embd);
-    if (s_.other_biases) vector(b + "attn_output.bias", s_.embd, 0, 0.3);
-    vector(b + "ffn_norm.weight", s_.embd, 1, 0.1);
-    matrix(b + "ffn_gate.weight", s_.embd, s_.ff);
-    matrix(b + "ffn_up.weight", s_.embd, s_.ff);
+    if (!s_.biases) return;
+    vector(b + "attn_q.bias", q, 0, 0.3);
+    vector(b + "attn_k.bias", kv, 0, 0.3);
+    vector(b + "attn_v.bias", kv, 0, 0.3);
+  }
+
+  void write_feed_forward(const std::string& b) {
+    const bool fused = is({"phi3"});  // gate and up in one tensor, which is called up
+    if (!fused) matrix(b + "ffn_gate.weight", s_.embd, s_.ff);
+    matrix(b + "ffn_up.weight", s_.embd, fused ? 2 * s_.ff : s_.ff);
     matrix(b + "ffn_down.weight", s_.ff, s_.embd);
-    if (s_.other_biases) {
-      vector(b + "ffn_gate.bias", s_.ff, 0, 0.3);
-      vector(b + "ffn_up.bias", s_.ff, 0, 0.3);
-      vector(b + "ffn_down.bias", s_.embd, 0, 0.3);
-    }
-    if (!gemma) return;
-    vector(b + "attn_q_norm.weight", s_.dk, 1, 0.1);
-    vector(b + "attn_k_norm.weight", s_.dk, 1, 0.1);
-    vector(b + "post_attention_norm.weight", s_.embd, 1, 0.1);
-    vector(b + "post_ffw_norm.weight", s_.embd, 1, 0.1);
+    if (!s_.other_biases) return;
+    vector(b + "ffn_gate.bias", s_.ff, 0, 0.3);
+    vector(b + "ffn_up.bias", s_.ff, 0, 0.3);
+    vector(b + "ffn_down.bias", s_.embd, 0, 0.3);
+  }
+
+  void write_qk_norms(const std::string& b) {
+    const bool wide = is({"olmo2"});
+    vector(b + "attn_q_norm.weight", wide ? s_.heads * s_.dk : s_.dk, 1, 0.1);
+    vector(b + "attn_k_norm.weight", wide ? s_.kv_heads * s_.dk : s_.dk, 1, 0.1);
+  }
+
+  void write_experts(const std::string& b) {
+    const auto embd = static_cast<uint64_t>(s_.embd), ff = static_cast<uint64_t>(s_.ff),
+               n = static_cast<uint64_t>(s_.experts);
+    // Logits of a router spread like those of trained ones: the best of eight takes about half.
+    matrix(b + "ffn_gate_inp.weight", s_.embd, s_.experts, 1.5);
+    add(b + "ffn_gate_exps.weight", {embd, ff, n}, 0, 1 / std::sqrt(s_.embd));
+    add(b + "ffn_up_exps.weight", {embd, ff, n}, 0, 1 / std::sqrt(s_.embd));
+    add(b + "ffn_down_exps.weight", {ff, embd, n}, 0, 1 / std::sqrt(s_.ff));
+    if (!s_.other_biases) return;
+    vector(b + "ffn_gate_inp.bias", s_.experts, 0, 0.5);
+    add(b + "ffn_gate_exps.bias", {ff, n}, 0, 0.3);
+    add(b + "ffn_up_exps.bias", {ff, n}, 0, 0.3);
+    add(b + "ffn_down_exps.bias", {embd, n}, 0, 0.3);
   }
 
   Spec s_;
   File file_;
 };
+
+// The two descriptions with experts, with the tensors that they require.
+inline Spec expert_spec(const std::string& arch) {
+  Spec spec;
+  spec.arch = arch;
+  spec.experts = 8;
+  spec.experts_used = 2;
+  if (arch == "gpt-oss") {
+    spec.tied = false;
+    spec.biases = spec.other_biases = true;
+    spec.layers = 3;
+    spec.dk = 32;
+    spec.window = 24;
+    spec.freq_base_swa = 0;
+  }
+  return spec;
+}
 
 inline File make_file(const Spec& spec) { return ModelWriter(spec).file(); }
 

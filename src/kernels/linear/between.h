@@ -30,9 +30,9 @@ void rms_norm_row(float* out, const float* x, const float* w, int n, float eps) 
   }
 }
 
-// x / (1 + e^-x), with the exponential of -|x| only.
-HEED_INLINE VF silu(VF x) {
-  const VF t = exp2_approx<6>(mul(abs(x), set1(-1.4426950408889634f)));
+// x / (1 + 2^(minus_rate x)), with the power of -|x| only.
+HEED_INLINE VF swish(VF x, float minus_rate) {
+  const VF t = exp2_approx<6>(mul(abs(x), set1(minus_rate)));
   const VF one = set1(1.0f);
   return div(mul(x, select_less(x, zero(), t, one)), add(one, t));
 }
@@ -48,13 +48,26 @@ HEED_INLINE VF gelu(VF x) {
 void gate_silu(float* gate, const float* up, int n) {
   for (int i = 0; i < n; i += kLanes) {
     const VF x = load_first(gate + i, n - i);
-    store_first(gate + i, mul(silu(x), load_first(up + i, n - i)), n - i);
+    store_first(gate + i, mul(swish(x, -1.4426950408889634f), load_first(up + i, n - i)), n - i);
   }
 }
 void gate_gelu(float* gate, const float* up, int n) {
   for (int i = 0; i < n; i += kLanes) {
     const VF x = load_first(gate + i, n - i);
     store_first(gate + i, mul(gelu(x), load_first(up + i, n - i)), n - i);
+  }
+}
+
+// x / (1 + e^(-1.702 x)) (u + 1), x at most 7 and u within -7 and 7 (arXiv:2508.10925). A NaN is
+// neither below nor above a limit and stays.
+void gate_clamped_silu(float* gate, const float* up, int n) {
+  const VF limit = set1(7.0f), below = set1(-7.0f), one = set1(1.0f);
+  for (int i = 0; i < n; i += kLanes) {
+    VF x = load_first(gate + i, n - i), u = load_first(up + i, n - i);
+    x = select_less(limit, x, limit, x);
+    u = select_less(limit, u, limit, select_less(u, below, below, u));
+    store_first(gate + i, mul(swish(x, -2.4554669595930156f), add(u, one)),
+                n - i);  // 1.702 log2(e)
   }
 }
 

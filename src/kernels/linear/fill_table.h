@@ -16,7 +16,7 @@ extern const LinearTable kLinearTable = {
     float_product<WideOperand>,
     kWideBlock,
     rms_norm_row,
-    {gate_silu, gate_gelu},
+    {gate_silu, gate_gelu, gate_clamped_silu},
 };
 
 }  // namespace heed::kernels::HEED_ISA

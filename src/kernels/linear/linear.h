@@ -110,8 +110,12 @@ struct LinearCall {
   uint8_t* scratch = nullptr;  // blocks * kMostWideBlock, 64-byte aligned; not of wide_product
 };
 
-enum class Activation : uint8_t { kSilu, kGelu };  // gelu by tanh
-inline constexpr int kActivations = 2;
+enum class Activation : uint8_t {
+  kSilu,
+  kGelu,         // by tanh
+  kClampedSilu,  // of gpt-oss, which also adds 1 to `up`
+};
+inline constexpr int kActivations = 3;
 
 struct LinearTable {
   // Up to four rows of x [rows, 32 * blocks], `stride` floats apart, by InputForm.

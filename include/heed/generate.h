@@ -1,0 +1,43 @@
+// An answer, token by token: prefill, then sample and decode until something ends it.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "heed/engine.h"
+#include "heed/sampling.h"
+
+namespace heed {
+
+struct GenerateOptions {
+  int64_t max_tokens = -1;  // -1: until an end token or the context
+  SamplerOptions sampler;
+  bool ignore_eos = false;  // goes into the sampler
+  const CancelToken* cancel = nullptr;
+  std::function<void(Token token, std::string_view text)> on_token;  // complete UTF-8 only
+  std::function<void(int64_t done, int64_t total)> on_prefill;
+};
+
+enum class StopReason { kEnd, kLength, kContext, kCancelled };
+const char* stop_reason_name(StopReason reason);
+
+struct Generation {
+  std::vector<Token> tokens;
+  std::string text;
+  StopReason stop = StopReason::kEnd;
+  int64_t prompt_tokens = 0;
+  double prompt_s = 0;       // the prefill alone
+  double first_token_s = 0;  // from the call to the first token
+  double decode_s = 0;       // of tokens behind the first
+  uint32_t seed = 0;         // of the sampling, drawn from the clock or given
+};
+
+// Prefill `prompt` and generate. A cancel is not an error: the text so far comes back.
+Result<Generation> generate(Engine& engine, SeqId seq, std::span<const Token> prompt,
+                            const GenerateOptions& options);
+
+}  // namespace heed
