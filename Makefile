@@ -5,7 +5,7 @@ BINARY := build/release/heed
 export CMAKE_BUILD_PARALLEL_LEVEL := $(JOBS)
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap build run test test-full bench asan tsan fuzz format tidy install clean
+.PHONY: help bootstrap build run test test-full bench asan tsan fuzz format tidy install uninstall clean
 
 help:
 	@echo 'make run        build all, pull SmolLM2-135M (93 MB) and answer a question over a document'
@@ -17,7 +17,8 @@ help:
 	@echo 'make fuzz       each fuzz target for FUZZ_SECONDS (60); needs clang'
 	@echo 'make format     clang-format over every C++ file'
 	@echo 'make tidy       clang-tidy over every compiled file (an hour); needs clang-tidy'
-	@echo 'make install    into PREFIX ($(PREFIX))'
+	@echo 'make install    into PREFIX ($(PREFIX)); below DESTDIR, if given'
+	@echo 'make uninstall  what install put there'
 
 bootstrap:
 	@scripts/bootstrap --jobs $(JOBS)
@@ -61,7 +62,11 @@ tidy: needs-clang-tidy bootstrap
 	@run-clang-tidy -quiet -p build/release -j $(JOBS) '^$(CURDIR)/(src|tests|bench|fuzz)/'
 
 install: build
+	@scripts/build release heed_documents heed_c
 	@cmake --install build/release --prefix '$(PREFIX)'
+
+uninstall:
+	@scripts/uninstall '$(PREFIX)'
 
 clean:
 	@cmake -E rm -rf build

@@ -11,6 +11,8 @@ list(FILTER core_sources EXCLUDE REGEX "\\.session\\.cpp$")
 list(FILTER core_sources EXCLUDE REGEX "/src/kernels/.*isa_[a-z0-9_]+\\.cpp$")
 
 add_library(heed_core STATIC ${core_sources})
+set_source_files_properties("${PROJECT_SOURCE_DIR}/src/base/version.cpp" PROPERTIES
+  COMPILE_DEFINITIONS HEED_VERSION="${PROJECT_VERSION}")
 target_include_directories(heed_core PUBLIC
   "${PROJECT_SOURCE_DIR}/include" "${PROJECT_SOURCE_DIR}/src")
 target_link_libraries(heed_core PUBLIC heed_flags Threads::Threads)

@@ -1,22 +1,33 @@
-# `make install PREFIX=...`: the command, libheed with its headers, and what finds them. engine.h is
-# the face of heed_llm, which is linked into the command: its archive would need ggml's beside it.
+# `make install PREFIX=...`: the command, libheed with its headers, and what finds them. Headers of
+# heed_llm stay out: it is linked into the command, and its archive would need ggml's beside it.
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
 set_target_properties(heed_core PROPERTIES OUTPUT_NAME heed)
 install(TARGETS heed_core ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}")
 install(DIRECTORY "${PROJECT_SOURCE_DIR}/include/heed" DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}"
-  FILES_MATCHING PATTERN "*.h" PATTERN "engine.h" EXCLUDE)
+  FILES_MATCHING PATTERN "*.h"
+    PATTERN "engine.h" EXCLUDE PATTERN "generate.h" EXCLUDE PATTERN "model.h" EXCLUDE
+    PATTERN "sampling.h" EXCLUDE)
 install(FILES "${PROJECT_SOURCE_DIR}/LICENSE" DESTINATION "${CMAKE_INSTALL_DATADIR}/licenses/heed")
 if(TARGET heed)
-  install(TARGETS heed RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}")
+  include(heed_install_command)
 endif()
 
 # Both are relocatable: they find the prefix from where they lie.
 file(RELATIVE_PATH pc_to_prefix "/${CMAKE_INSTALL_LIBDIR}/pkgconfig" "/")
 set(generated "${PROJECT_BINARY_DIR}/generated")
-configure_file("${PROJECT_SOURCE_DIR}/cmake/install/heed.pc.in" "${generated}/heed.pc" @ONLY)
-install(FILES "${generated}/heed.pc" DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig")
+function(heed_pkg_config name)
+  set(pc "${generated}/${name}.pc")
+  configure_file("${PROJECT_SOURCE_DIR}/cmake/install/${name}.pc.in" "${pc}" @ONLY)
+  install(FILES "${pc}" DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig")
+endfunction()
+heed_pkg_config(heed)
+if(TARGET heed_c)
+  install(TARGETS heed_c LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}")
+  install(FILES "${PROJECT_SOURCE_DIR}/include/heed.h" DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
+  heed_pkg_config(heed-c)
+endif()
 set(package "${CMAKE_INSTALL_LIBDIR}/cmake/heed")
 configure_package_config_file("${PROJECT_SOURCE_DIR}/cmake/install/heedConfig.cmake.in"
   "${generated}/heedConfig.cmake" INSTALL_DESTINATION "${package}"

@@ -9,7 +9,7 @@ import re
 import sys
 
 ROOMS = ["base", "cpu", "kernels", "linear", "kv", "attention", "mechanisms", "policy", "grad",
-         "model", "session", "eval", "lens", "server", "cli"]
+         "model", "session", "eval", "lens", "server", "capi", "cli"]
 THIRD_PARTY = re.compile(r"^(ggml|gguf|llama|chat\.h|common\.h|nlohmann/|fmt/|CLI/|curl/)")
 INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]')
 
@@ -52,7 +52,7 @@ def main():
                 continue
             check_source(path, room, problems)
             files += 1
-    for path in sorted(root.glob("include/heed/*.h")):
+    for path in sorted(root.glob("include/**/*.h")):
         check_public(path, problems)
         files += 1
     print("\n".join(problems) or f"{files} files keep to their rooms")

@@ -107,7 +107,7 @@ class BenchVerb final : public Verb {
 void BenchVerb::options(CLI::App& app) {
   app.add_option("WHAT", what_, "kernels: the attention kernels alone; linears: the products alone")
       ->check(one_of({"kernels", "linears"}));
-  add(app, "-m,--model", model_, "GGUF file or short name; what is missing is pulled");
+  add_model(app, model_);
   add_numbers(app, "-p,--n-prompt", o_.prompts, "Prompt lengths; 0: no prompt tests");
   add_numbers(app, "-n,--n-gen", o_.generate, "Generated tokens; 0: no generation tests");
   add_numbers(app, "-d,--n-depth", o_.depths, "Tokens held before a generation test");

@@ -1,4 +1,4 @@
-// `heed VERB ...`: choosing the verb, --version, help and shell completion.
+// `heed VERB ...`: choosing the verb, --version and help.
 #include <fmt/format.h>
 
 #include <cstdio>
@@ -6,6 +6,7 @@
 #include "base/nearest.h"
 #include "cli/parse.h"
 #include "cli/terminal.h"
+#include "heed/version.h"
 
 namespace heed::cli {
 namespace {
@@ -15,11 +16,10 @@ void print_help(std::FILE* to) {
              "heed runs attention: on a model file, on an ordinary CPU, and says what it cost.\n\n"
              "Usage: heed VERB [OPTIONS]\n\nVerbs:\n");
   for (const auto& verb : all_verbs())
-    fmt::print(to, "  {:<8} {}\n", verb->name(), verb->summary());
+    fmt::print(to, "  {:<10} {}\n", verb->name(), verb->summary());
   fmt::print(to,
              "\n  help VERB            options and examples of a verb\n"
-             "  --version            version\n"
-             "  --completion-bash    a script for bash: source <(heed --completion-bash)\n\n"
+             "  --version            version\n\n"
              "Every option is also an environment variable: --top-k is HEED_TOP_K.\n"
              "HEED_HOME is where models live, HEED_ISA forces an instruction set.\n"
              "Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted by Ctrl-C.\n\n"
@@ -32,35 +32,8 @@ void print_help(std::FILE* to) {
 std::vector<std::string> verb_names() {
   std::vector<std::string> names;
   for (const auto& verb : all_verbs()) names.emplace_back(verb->name());
-  names.insert(names.end(), {"help", "--version", "--help", "--completion-bash"});
+  names.insert(names.end(), {"help", "--version", "--help"});
   return names;
-}
-
-void print_completion() {
-  std::string cases, verbs;
-  for (const auto& verb : all_verbs()) {
-    CLI::App app;
-    verb->options(app);
-    std::string words;
-    for (const std::string& word : spellings(app)) words += (words.empty() ? "" : " ") + word;
-    cases += fmt::format("    {}) words=\"{}\" ;;\n", verb->name(), words);
-    verbs += (verbs.empty() ? "" : " ") + std::string(verb->name());
-  }
-  fmt::print(
-      "_heed() {{\n"
-      "  local word=\"${{COMP_WORDS[COMP_CWORD]}}\" words=\"\"\n"
-      "  if [ \"$COMP_CWORD\" -eq 1 ]; then\n"
-      "    COMPREPLY=($(compgen -W \"{} help --version --help\" -- \"$word\"))\n"
-      "    return\n"
-      "  fi\n"
-      "  case \"${{COMP_WORDS[1]}}\" in\n{}  esac\n"
-      "  case \"$word\" in\n"
-      "    -*) COMPREPLY=($(compgen -W \"$words\" -- \"$word\")) ;;\n"
-      "    *) COMPREPLY=($(compgen -f -- \"$word\")) ;;\n"
-      "  esac\n"
-      "}}\n"
-      "complete -F _heed heed\n",
-      verbs, cases);
 }
 
 int run_verb(const std::string& name, std::vector<std::string> arguments) {
@@ -87,10 +60,12 @@ std::vector<std::unique_ptr<Verb>> all_verbs() {
   verbs.push_back(make_bench());
   verbs.push_back(make_kl());
   verbs.push_back(make_doctor());
+  verbs.push_back(make_completion());
+  verbs.push_back(make_man());
   return verbs;
 }
 
-int main_with(const std::vector<std::string>& arguments, const char* version) {
+int main_with(const std::vector<std::string>& arguments) {
   if (arguments.empty()) {
     print_help(stderr);
     return kUsage;
@@ -98,11 +73,7 @@ int main_with(const std::vector<std::string>& arguments, const char* version) {
   const std::string& first = arguments.front();
   std::vector<std::string> rest(arguments.begin() + 1, arguments.end());
   if (first == "--version" || first == "version") {
-    fmt::print("heed {}\n", version);
-    return kDone;
-  }
-  if (first == "--completion-bash") {
-    print_completion();
+    fmt::print("heed {}\n", version());
     return kDone;
   }
   if (first == "help" || first == "--help" || first == "-h") {

@@ -8,7 +8,7 @@
 #include <functional>
 #include <string>
 
-#include "heed/engine.h"
+#include "heed/model.h"
 
 namespace heed::cli {
 

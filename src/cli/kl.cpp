@@ -67,8 +67,8 @@ class KlVerb final : public Verb {
 };
 
 void KlVerb::options(CLI::App& app) {
-  add(app, "-m,--model", model_, "GGUF file or short name; what is missing is pulled")->required();
-  add(app, "--text", text_, "File with the text")->required();
+  add_model(app, model_)->required();
+  add(app, "--text", text_, "File with the text")->required()->type_name("FILE");
   add(app, "--against", against_, "The other engine")->check(one_of({"llama.cpp"}));
   add(app, "-c,--ctx-size", o_.context, "Tokens a window; each is a fresh sequence")
       ->check(CLI::Range(1, 1 << 24))

@@ -33,7 +33,8 @@ void add_words(CLI::App& app, const std::string& names, std::vector<std::string>
   };
   app.add_option_function<std::string>(names, take, text)
       ->envname(environment_name(names))
-      ->type_name(cat(known.get_description(), ",..."));
+      // `take` checks every entry; this tells --help and words_of() what they are.
+      ->check(CLI::Validator(cat(known.get_description(), kListMark)).name(kWords));
 }
 
 }  // namespace heed::cli

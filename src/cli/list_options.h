@@ -46,7 +46,7 @@ void add_numbers(CLI::App& app, const std::string& names, std::vector<T>& values
   };
   app.add_option_function<std::string>(names, take, text)
       ->envname(environment_name(names))
-      ->type_name("INT,...")
+      ->type_name(cat("INT", kListMark))
       ->default_str(standard);
 }
 

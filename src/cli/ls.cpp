@@ -23,7 +23,7 @@ class LsVerb final : public Verb {
   void options(CLI::App& app) override {
     add_flag(app, "--installed", installed_, "Only those on this machine");
     add(app, "-o,--output", output_, "Form of the result")
-        ->check(one_of({"text", "json"}))
+        ->check(one_of({"text", "json", "names"}))
         ->capture_default_str();
   }
 
@@ -34,7 +34,13 @@ class LsVerb final : public Verb {
     for (const StoredModel& m : *models) {
       if (m.installed || !installed_) shown.push_back(m);
     }
-    output_ == "json" ? print_as_json(shown) : print_as_text(shown);
+    if (output_ == "json") {
+      print_as_json(shown);
+    } else if (output_ == "names") {
+      for (const StoredModel& m : shown) fmt::print("{}\n", printable(m.name));
+    } else {
+      print_as_text(shown);
+    }
     return kDone;
   }
 

@@ -8,8 +8,8 @@
 
 int main(int count, char** words) {
   try {
-    const int code = heed::cli::main_with(
-        std::vector<std::string>(words + (count > 0 ? 1 : 0), words + count), HEED_VERSION);
+    const int code =
+        heed::cli::main_with(std::vector<std::string>(words + (count > 0 ? 1 : 0), words + count));
     // A result that did not arrive is no result (a full disk behind `> file`).
     if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return code;
     heed::cli::note("the result could not be written to stdout");

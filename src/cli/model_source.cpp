@@ -1,16 +1,35 @@
 #include "cli/model_source.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
-#include <chrono>
-
+#include "base/text.h"
 #include "cli/interrupt.h"
 #include "cli/pull_line.h"
+#include "model/ollama_store.h"
 #include "model/pull.h"
 
 namespace heed::cli {
+namespace {
+
+Result<std::string> ollama_path(const std::string& name, bool quiet) {
+  HEED_ASSIGN(const OllamaModel model, find_ollama_model(name));
+  if (!model.adapters.empty()) {
+    return error(Code::kUnsupported, model.name, ": has LoRA adapters, which heed does not apply");
+  }
+  if (!quiet && !model.ignored.empty()) {
+    note(
+        fmt::format("{}: not applied of Ollama's layers: {}; the GGUF file's own chat template and "
+                    "sampling are taken",
+                    model.name, fmt::join(model.ignored, ", ")));
+  }
+  return model.path;
+}
+
+}  // namespace
 
 Result<std::string> model_path(const std::string& name, bool offline, ProgressLine::Mode progress) {
+  if (is_ollama_name(name)) return ollama_path(name, progress == ProgressLine::Mode::kOff);
   PullLine line(progress);
   PullOptions options;
   options.offline = offline;

@@ -10,7 +10,7 @@
 
 namespace heed::cli {
 
-// A path or short name; what is missing is pulled, with a progress line.
+// A path, a short name or a name of Ollama's; what is missing is pulled, with a progress line.
 Result<std::string> model_path(const std::string& name, bool offline, ProgressLine::Mode progress);
 
 // Loads with a progress line; Ctrl-C cancels.

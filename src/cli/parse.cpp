@@ -134,6 +134,11 @@ CLI::Option* add_threads(CLI::App& app, int& value) {
       ->capture_default_str();
 }
 
+CLI::Option* add_model(CLI::App& app, std::string& value) {
+  return add(app, "-m,--model", value, "GGUF file, short name or ollama:NAME; pulled when missing")
+      ->type_name("MODEL");
+}
+
 CLI::Option* add_linear(CLI::App& app, std::string& value) {
   return add(app, "--linear", value,
              "Products: heed's own, with inputs in bytes or (accurate) in bf16, or ggml's")
@@ -161,17 +166,34 @@ CLI::Validator one_of(std::vector<std::string> words) {
         return cat("'", value, "' is not one of ", list,
                    near.empty() ? "" : cat("; did you mean '", near, "'?"));
       },
-      all);
+      all, kWords);
+}
+
+std::vector<std::string> words_of(CLI::Option& option) {
+  try {
+    std::string words = option.get_validator(kWords)->get_description();
+    return CLI::detail::split(words.substr(0, words.find(kListMark)), '|');
+  } catch (const CLI::OptionNotFound&) {
+    return {};  // CLI11 has no other way to say that there is no such check
+  }
+}
+
+std::vector<std::string> spellings(const CLI::App& app, const CLI::Option& option) {
+  std::vector<std::string> out, long_ones;
+  for (const std::string& name : option.get_snames()) out.push_back(cat("-", name));
+  for (const std::string& name : option.get_lnames()) long_ones.push_back(cat("--", name));
+  for (const ShortName& s : kShortNames) {
+    if (app.get_option_no_throw(s.option) != &option) continue;
+    (s.spelling[1] == '-' ? long_ones : out).emplace_back(s.spelling);
+  }
+  out.insert(out.end(), long_ones.begin(), long_ones.end());
+  return out;
 }
 
 std::vector<std::string> spellings(const CLI::App& app) {
   std::vector<std::string> out;
   for (const CLI::Option* option : app.get_options()) {
-    for (const std::string& name : option->get_lnames()) out.push_back(cat("--", name));
-    for (const std::string& name : option->get_snames()) out.push_back(cat("-", name));
-  }
-  for (const ShortName& s : kShortNames) {
-    if (app.get_option_no_throw(s.option) != nullptr) out.emplace_back(s.spelling);
+    for (std::string& name : spellings(app, *option)) out.push_back(std::move(name));
   }
   return out;
 }

@@ -89,11 +89,14 @@ Status RunVerb::prepare(const std::string& user) {
   whereabouts().phase = "reading the model's header";
   HEED_ASSIGN(result_.model, Model::inspect(path_));
   const int64_t trained = result_.model.trained_context;
-  if (o_.context > trained) {
+  const int64_t longest = longest_context(result_.model, o_.engine.rope);
+  if (o_.context > longest) {
     return error(Code::kOutOfRange, "-c ", o_.context, ": the model was trained for ", trained,
-                 " tokens; use -c ", trained, " or less");
+                 " tokens; use -c ", longest, " or less, or stretch it with --rope-scaling yarn ",
+                 "--rope-scale ", (o_.context + trained - 1) / trained);
   }
   if (o_.engine.context == 0) o_.engine.context = trained;
+  o_.rope_context = result_.model.rope_context;
   HEED_ASSIGN(result_.recommended, take_recommended(result_.model, o_.sampling.own(), o_.sampler));
   if (!o_.quiet) note_sampling(result_.model, result_.recommended);
   return check_peak(user);
@@ -127,7 +130,8 @@ Status RunVerb::load_and_tokenize(const std::string& user) {
   result_.templated = prompt_.templated;
   const auto count = static_cast<int64_t>(prompt_.tokens.size());
   whereabouts().prompt_total = count;
-  HEED_TRY(check_prompt_fits(count, 0, o_.engine.context, result_.model.trained_context));
+  HEED_TRY(check_prompt_fits(count, 0, o_.engine.context,
+                             longest_context(result_.model, o_.engine.rope)));
   return Status::ok();
 }
 

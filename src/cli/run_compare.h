@@ -5,7 +5,7 @@
 #include <string>
 
 #include "cli/run_report.h"
-#include "heed/engine.h"
+#include "heed/generate.h"
 
 namespace heed::cli {
 

@@ -87,10 +87,13 @@ eval::LlamaOptions llama_for_run(const RunOptions& options, int64_t prompt_token
   llama.threads = threads;
   llama.ubatch = options.engine.chunk;
   llama.batch = std::max(llama.batch, llama.ubatch);
+  llama.rope = options.engine.rope;
   llama.context = options.engine.context;
   if (options.predict >= 0) {
     llama.context = std::min(llama.context, prompt_tokens + options.predict + 1);
   }
+  const bool beyond = options.rope_context > 0 && options.engine.context > options.rope_context;
+  if (beyond) llama.context = std::max(llama.context, options.rope_context + 1);
   return llama;
 }
 

@@ -14,15 +14,32 @@ void bind_prompt(CLI::App& app, RunOptions& o) {
   app.add_option_function<std::string>("MODEL", keep, "As with -m");
   app.add_option_function<std::string>("PROMPT", keep, "As with -p; quote it");
   // settle() reads these two variables: a positional goes before them, which CLI11 cannot tell.
-  app.add_option("-m,--model", o.model,
-                 "GGUF file, or short name (heed ls); pulled when missing (Env:HEED_MODEL)");
+  app.add_option(
+         "-m,--model", o.model,
+         "GGUF file, short name (heed ls) or ollama:NAME; pulled when missing (Env:HEED_MODEL)")
+      ->type_name("MODEL");
   app.add_option("-p,--prompt", o.prompt.text,
                  "Prompt; behind a document from -f or stdin, the question (Env:HEED_PROMPT)");
-  add(app, "-f,--file", o.prompt.file, "Document to read; - is stdin");
+  add(app, "-f,--file", o.prompt.file, "Document to read; - is stdin")->type_name("FILE");
   add(app, "--system", o.system, "System message (-sys)");
   add_flag(app, "--raw,--no-template", o.raw, "Feed the text as it is, without the chat template");
   app.add_flag("-e,--escape,!--no-escape", o.prompt.escapes,
                "Read \\n, \\t, \\\\ and so on in -p (default)");
+}
+
+void bind_rope(CLI::App& app, RunOptions& o) {
+  const auto positive = CLI::PositiveNumber;
+  add(app, "--rope-scaling", o.rope_scaling, "How positions are stretched; default: the file's")
+      ->check(one_of({"none", "linear", "ntk", "yarn"}));
+  add(app, "--rope-scale", o.engine.rope.factor, "How much longer the context becomes by that")
+      ->check(positive);
+  add(app, "--rope-freq-scale", o.rope_freq_scale, "The same as its inverse, as in llama.cpp")
+      ->check(positive);
+  add(app, "--rope-freq-base", o.engine.rope.base, "Base of the frequencies; default: the file's")
+      ->check(positive);
+  add(app, "--yarn-orig-ctx", o.engine.rope.original_context,
+      "Context that YaRN stretches; default: the file's")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 28));
 }
 
 void bind_engine(CLI::App& app, RunOptions& o) {
@@ -32,6 +49,7 @@ void bind_engine(CLI::App& app, RunOptions& o) {
   add(app, "-c,--ctx-size", o.context, "Positions a sequence may reach; 0: the trained context")
       ->check(CLI::Range(int64_t{0}, int64_t{1} << 31))
       ->capture_default_str();
+  bind_rope(app, o);
   add(app, "--keep", o.keep, "Accepted as 0 for llama.cpp's sake: heed never drops tokens")
       ->check([](const std::string& value) {
         return value == "0"
@@ -121,6 +139,7 @@ Status RunOptions::settle() {
   if (!expect.empty() && compare.empty()) {
     return Status(Code::kInvalidArgument, "--expect needs --compare llama.cpp");
   }
+  HEED_TRY(settle_rope());
   if (!k_type.empty()) {
     HEED_ASSIGN(engine.k, parse_format(k_type));
   }
@@ -131,6 +150,23 @@ Status RunOptions::settle() {
   engine.context = context;
   engine.max_sequences = 1;
   HEED_ASSIGN(sampler, sampling.settle(prompt.escapes));
+  return Status::ok();
+}
+
+Status RunOptions::settle_rope() {
+  RopeOptions& rope = engine.rope;
+  if (rope_freq_scale > 0 && rope.factor > 0) {
+    return Status(Code::kInvalidArgument,
+                  "--rope-freq-scale is the inverse of --rope-scale; give one of them");
+  }
+  if (rope_freq_scale > 0) rope.factor = 1 / rope_freq_scale;
+  if (rope_scaling.empty()) return Status::ok();
+  HEED_ASSIGN(rope.scaling, parse_rope_scaling(rope_scaling));
+  if (rope.scaling == RopeScaling::kNtk && !compare.empty()) {
+    return Status(Code::kInvalidArgument,
+                  "--rope-scaling ntk: llama.cpp has no name for it; for --compare give the base "
+                  "that it leads to with --rope-freq-base");
+  }
   return Status::ok();
 }
 

@@ -6,7 +6,7 @@
 #include "cli/prompt.h"
 #include "cli/sampling_options.h"
 #include "cli/terminal.h"
-#include "heed/engine.h"
+#include "heed/generate.h"
 
 namespace CLI {
 class App;
@@ -24,10 +24,13 @@ struct RunOptions {
   std::string k_type, v_type;
   std::string linear = "heed";
   std::string flash = "on";
+  std::string rope_scaling;
+  double rope_freq_scale = 0;
   std::string output = "text";
   std::string compare;
   std::string expect;
   int64_t context = 0;
+  int64_t rope_context = 0;  // the model's
   int64_t predict = -1;
   int keep = 0;
   int batch = 2048, ubatch = 512;
@@ -42,6 +45,8 @@ struct RunOptions {
   void bind(CLI::App& app);
   // Sorts out positionals and fills `sampler` and `engine`. The error is a usage error.
   Status settle();
+
+  Status settle_rope();
 
   bool json() const { return output == "json"; }
   ProgressLine::Mode progress_mode() const;

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "cli/run_options.h"
-#include "heed/engine.h"
+#include "heed/generate.h"
 
 namespace heed::cli {
 

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "heed/engine.h"
+#include "heed/sampling.h"
 
 namespace CLI {
 class App;

@@ -5,7 +5,7 @@
 #include <span>
 #include <string>
 
-#include "heed/engine.h"
+#include "heed/sampling.h"
 
 namespace heed::cli {
 

@@ -40,8 +40,8 @@ std::vector<WeightClass> classes_of(const std::vector<WeightUse>& weights, bool 
   std::map<std::string, size_t> known;
   for (const WeightUse& use : weights) {
     const std::string name = each ? use.name : class_name(use.name);
-    const auto key =
-        fmt::format("{} {} {} {} {}", name, use.type, use.inputs, use.outputs, use.kernel);
+    const auto key = fmt::format("{} {} {} {} {} {}", name, use.type, use.inputs, use.outputs,
+                                 use.experts, use.kernel);
     const auto [at, added] = known.try_emplace(key, classes.size());
     if (added) {
       classes.push_back({use, 0});
@@ -57,8 +57,10 @@ std::vector<WeightClass> classes_of(const std::vector<WeightUse>& weights, bool 
 }
 
 std::string shape_text(const WeightUse& use) {
-  return use.outputs == 1 ? fmt::format("{}", use.inputs)
-                          : fmt::format("{} x {}", use.inputs, use.outputs);
+  std::string text = fmt::format("{}", use.inputs);
+  if (use.outputs != 1) text += fmt::format(" x {}", use.outputs);
+  if (use.experts != 1) text += fmt::format(" x {}", use.experts);
+  return text;
 }
 
 int windowed_layers(const ModelInfo& info) {
@@ -70,9 +72,15 @@ void print_info(const ModelInfo& info, const std::string& linear) {
   fmt::print("model         {}\n", model_title(info));
   fmt::print("file          {}, {}, {:.1f} million parameters\n", printable(info.path),
              bytes_text(info.file_bytes), static_cast<double>(info.parameters) * 1e-6);
-  fmt::print("context       {} tokens\n", info.trained_context);
+  fmt::print("context       {} tokens", info.trained_context);
+  if (info.rope_context > 0) fmt::print(", LongRoPE beyond {}", info.rope_context);
+  fmt::print("\n");
   fmt::print("layers        {}, width {}, feed-forward {}, vocabulary {}\n", info.layers, info.embd,
              info.ff, info.vocab);
+  if (info.experts > 0) {
+    fmt::print("experts       {} in a layer, each with a feed-forward of {}; a token takes {}\n",
+               info.experts, info.ff, info.experts_used);
+  }
   fmt::print("attention     {} query heads on {} KV heads of {}", info.heads, info.kv_heads,
              info.dk == info.dv ? fmt::format("{}", info.dk)
                                 : fmt::format("{} (values {})", info.dk, info.dv));
@@ -110,6 +118,7 @@ Json weights_json(const std::vector<WeightClass>& classes) {
                     {"type", c.use.type},
                     {"inputs", c.use.inputs},
                     {"outputs", c.use.outputs},
+                    {"experts", c.use.experts},
                     {"file_bytes", c.use.file_bytes},
                     {"resident_bytes", c.use.resident_bytes},
                     {"kernel", c.use.kernel}});
@@ -125,9 +134,12 @@ Json info_json(const ModelInfo& info, const std::string& linear) {
           {"file_bytes", info.file_bytes},
           {"parameters", info.parameters},
           {"trained_context", info.trained_context},
+          {"rope_context", info.rope_context},
           {"layers", info.layers},
           {"embd", info.embd},
           {"ff", info.ff},
+          {"experts", info.experts},
+          {"experts_used", info.experts_used},
           {"vocab", info.vocab},
           {"heads", info.heads},
           {"kv_heads", info.kv_heads},
@@ -154,8 +166,7 @@ class ShowVerb final : public Verb {
   }
 
   void options(CLI::App& app) override {
-    add(app, "-m,--model", model_, "GGUF file or short name; what is missing is pulled")
-        ->required();
+    add_model(app, model_)->required();
     add_flag(app, "--weights", weights_, "Types, sizes and kernels of the weights, by class");
     add_flag(app, "-v,--verbose", each_, "With --weights: every tensor on a line of its own");
     add_linear(app, linear_);

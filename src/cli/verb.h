@@ -35,11 +35,13 @@ std::unique_ptr<Verb> make_show();
 std::unique_ptr<Verb> make_bench();
 std::unique_ptr<Verb> make_kl();
 std::unique_ptr<Verb> make_doctor();
+std::unique_ptr<Verb> make_completion();
+std::unique_ptr<Verb> make_man();
 
 // In the order of the help.
 std::vector<std::unique_ptr<Verb>> all_verbs();
 
 // The whole command behind the program's name.
-int main_with(const std::vector<std::string>& arguments, const char* version);
+int main_with(const std::vector<std::string>& arguments);
 
 }  // namespace heed::cli

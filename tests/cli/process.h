@@ -187,7 +187,9 @@ class EmptyHome {
     path_ = mkdtemp(name);
   }
   ~EmptyHome() { std::filesystem::remove_all(path_); }
-  Process::Options options() const { return {.input = {}, .env = {{"HEED_HOME", path_}}}; }
+  Process::Options options() const {
+    return {.input = {}, .env = {{"HEED_HOME", path_}, {"OLLAMA_MODELS", path_ + "/ollama"}}};
+  }
   const std::string& path() const { return path_; }
 
  private:

@@ -52,6 +52,17 @@ std::string text_of(int64_t tokens) {
   return text;
 }
 
+// Else the two engines of --compare would turn their keys by different lists of factors.
+TEST(run_memory, llama_cpps_context_is_on_the_same_side_of_longropes_switch) {
+  RunOptions options = options_of(10);
+  EXPECT_EQ(llama_for_run(options, 100, 1).context, 111);
+  options.rope_context = 4096;
+  EXPECT_EQ(llama_for_run(options, 100, 1).context, 4097);
+  EXPECT_EQ(llama_for_run(options, 5000, 1).context, 5011);
+  options.engine.context = 4096;
+  EXPECT_EQ(llama_for_run(options, 100, 1).context, 111);
+}
+
 TEST(run_memory, the_longest_prompt_that_it_names_fits_and_leaves_room_for_the_answer) {
   const tiny::TemporaryFile file(wide_spec());
   for (const int64_t predict : {int64_t{0}, int64_t{8192}}) {
@@ -173,7 +184,7 @@ TEST(run_memory, the_command_ends_with_code_1) {
   EXPECT_EXIT(
       {
         const ScopedAvailableMemory little(kMiB);
-        std::exit(main_with({"run", file.path(), "-p", "hello", "-t", "1"}, "test"));
+        std::exit(main_with({"run", file.path(), "-p", "hello", "-t", "1"}));
       },
       testing::ExitedWithCode(1), "available are 1.0 MiB; not even a prompt of one token fits");
 }

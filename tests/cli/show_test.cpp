@@ -4,9 +4,12 @@
 #include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "heed/cpu.h"
+#include "oracle_variants.h"
 #include "process.h"
+#include "tiny_gguf.h"
 
 namespace heed::test {
 namespace {
@@ -39,6 +42,26 @@ TEST(show, a_model_has_its_facts) {
   EXPECT_FALSE(j.contains("weights"));
 }
 
+TEST(show, experts_are_told_with_their_number_and_their_weights) {
+  const tiny::TemporaryFile file(tiny::expert_spec("gpt-oss"));
+  const Finished json = heed({"show", "-m", file.path(), "--weights", "-o", "json"});
+  ASSERT_EQ(json.code, 0) << json.err;
+  const auto j = nlohmann::json::parse(json.out, nullptr, false);
+  EXPECT_EQ(j["experts"], 8);
+  EXPECT_EQ(j["experts_used"], 2);
+  EXPECT_EQ(j["ff"], 96);
+  std::map<std::string, int> experts;
+  for (const auto& w : j["weights"]) experts[w["name"]] = w["experts"].get<int>();
+  EXPECT_EQ(experts["blk.*.ffn_down_exps.weight"], 8);
+  EXPECT_EQ(experts["blk.*.ffn_down_exps.bias"], 8);
+  EXPECT_EQ(experts["blk.*.attn_q.weight"], 1);
+  const Finished text = heed({"show", "-m", file.path(), "--weights"});
+  EXPECT_NE(text.out.find("8 in a layer, each with a feed-forward of 96; a token takes 2"),
+            std::string::npos)
+      << text.out;
+  EXPECT_NE(text.out.find("96 x 64 x 8"), std::string::npos) << text.out;
+}
+
 TEST(show, every_tensor_of_the_file_has_a_kernel) {
   const auto j = shown({"--weights", "-v"});
   std::map<std::string, std::string> kernels;
@@ -69,6 +92,25 @@ TEST(show, classes_hold_the_same_tensors_as_the_list) {
   };
   for (const char* key : {"file_bytes", "resident_bytes"}) {
     EXPECT_EQ(sum(classes, key), sum(each, key)) << key;
+  }
+}
+
+TEST(show, every_description_has_its_facts_and_a_kernel_for_all_its_bytes) {
+  std::string last;
+  for (const OracleVariant& variant : kOracleVariants) {
+    const std::string& arch = variant.spec.arch;
+    if (std::exchange(last, arch) == arch && !variant.spec.fused_qkv) continue;
+    const tiny::File contents = tiny::make_file(variant.spec);
+    const tiny::TemporaryFile file(contents);
+    const Finished f = heed({"show", "-m", file.path(), "-o", "json", "--weights", "-v"});
+    ASSERT_EQ(f.code, 0) << variant.name << f.err;
+    const auto j = nlohmann::json::parse(f.out, nullptr, false);
+    EXPECT_EQ(j["architecture"], arch);
+    EXPECT_EQ(j["layers"], variant.spec.layers);
+    uint64_t shown = 0, stored = variant.spec.tied ? contents.tensors[0].data.size() : 0;
+    for (const auto& w : j["weights"]) shown += w["file_bytes"].get<uint64_t>();
+    for (const tiny::Tensor& t : contents.tensors) stored += t.data.size();
+    EXPECT_EQ(shown, stored) << variant.name;
   }
 }
 

@@ -102,7 +102,8 @@ TEST(usage, an_option_value_may_look_like_an_option) {
 }
 
 TEST(usage, every_verb_has_help_with_examples) {
-  for (const char* verb : {"run", "pull", "ls", "rm", "show", "bench", "kl", "doctor"}) {
+  for (const char* verb :
+       {"run", "pull", "ls", "rm", "show", "bench", "kl", "doctor", "completion", "man"}) {
     const Finished a = heed({"help", verb});
     const Finished b = heed({verb, "--help"});
     EXPECT_EQ(a.code, 0);
@@ -122,22 +123,11 @@ TEST(usage, version_and_help_are_results) {
   EXPECT_EQ(heed({"--version"}).out.substr(0, 5), "heed ");
   const Finished f = heed({"--help"});
   EXPECT_EQ(f.code, 0);
-  for (const char* verb : {"run", "pull", "ls", "rm", "show", "bench", "kl", "doctor"}) {
+  for (const char* verb :
+       {"run", "pull", "ls", "rm", "show", "bench", "kl", "doctor", "completion", "man"}) {
     EXPECT_NE(f.out.find(verb), std::string::npos);
   }
   EXPECT_NE(f.out.find("0 done, 1 failed, 2 wrong usage, 130 interrupted"), std::string::npos);
-}
-
-TEST(usage, completion_is_a_script_that_bash_accepts) {
-  const Finished f = heed({"--completion-bash"});
-  ASSERT_EQ(f.code, 0);
-  EXPECT_NE(f.out.find("--top-k"), std::string::npos);
-  EmptyHome folder;
-  const std::string path = folder.path() + "/completion.bash";
-  std::ofstream(path) << f.out << "\nCOMP_WORDS=(heed run --cache-type); COMP_CWORD=2; _heed\n"
-                      << "echo \"${COMPREPLY[@]}\" > " << folder.path() << "/words\n";
-  ASSERT_EQ(std::system(("bash " + path).c_str()), 0);
-  EXPECT_EQ(file_text(folder.path() + "/words"), "--cache-type-k --cache-type-v\n");
 }
 
 TEST(usage, an_environment_variable_stands_for_an_option_and_the_command_line_wins) {

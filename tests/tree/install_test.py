@@ -1,9 +1,12 @@
 #!/usr/bin/env python3
-"""The installed tree is enough for a program outside: headers and libheed with a compiler alone, and
-the same through pkg-config's file and CMake's find_package."""
+"""The installed tree is enough for a program outside: headers and a library with a compiler alone,
+and the same through pkg-config's file and CMake's find_package. The command, its page and its
+completions are there too, and uninstall takes all of it away."""
+import json
 import math
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import tempfile
@@ -11,17 +14,21 @@ import unittest
 
 BUILD = os.environ["HEED_BINARY_DIR"]
 COMPILER = os.environ["HEED_CXX"]
-PROGRAM = pathlib.Path(__file__).resolve().parent / "external_program.cpp"
+C_COMPILER = os.environ["HEED_CC"]
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+PROGRAM = ROOT / "tests" / "tree" / "external_program.cpp"
+EXAMPLE = ROOT / "examples" / "generate.c"
 PROJECT = """cmake_minimum_required(VERSION 3.22)
-project(outside CXX)
+project(outside C CXX)
 find_package(heed 0.1 REQUIRED)
 add_executable(program "{program}")
-target_link_libraries(program PRIVATE heed::heed)
+target_link_libraries(program PRIVATE {library})
 """
 
 
-def output(*command):
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+def output(*command, env=None):
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                          env=env)
     if done.returncode:
         raise AssertionError(f"{' '.join(map(str, command))}:\n{done.stdout}")
     return done.stdout
@@ -62,29 +69,112 @@ class Installed(unittest.TestCase):
         os.environ["PKG_CONFIG_PATH"] = str(self.lib / "pkgconfig")
         self.compile(*output("pkg-config", "--cflags", "--libs", "heed").split())
 
-    def test_find_package_finds_the_moved_prefix(self):
-        source = pathlib.Path(self.keep.name) / "outside"
+    def project(self, **text):
+        """The program of a project outside that finds heed with find_package."""
+        source = pathlib.Path(self.keep.name) / self.id()
         source.mkdir()
-        (source / "CMakeLists.txt").write_text(PROJECT.format(program=PROGRAM))
+        (source / "CMakeLists.txt").write_text(PROJECT.format(**text))
         output("cmake", "-S", source, "-B", source / "build", f"-DCMAKE_PREFIX_PATH={self.prefix}",
-               f"-DCMAKE_CXX_COMPILER={COMPILER}")
+               f"-DCMAKE_C_COMPILER={C_COMPILER}", f"-DCMAKE_CXX_COMPILER={COMPILER}")
         output("cmake", "--build", source / "build")
-        self.check(source / "build" / "program")
+        return source / "build" / "program"
+
+    def test_find_package_finds_the_moved_prefix(self):
+        self.check(self.project(program=PROGRAM, library="heed::heed"))
+
+    def test_find_package_finds_the_c_library(self):
+        self.command()
+        self.says_how_it_is_used(self.project(program=EXAMPLE, library="heed::c"))
 
     def test_every_installed_header_stands_alone_and_names_no_room_inside(self):
         headers = sorted((self.prefix / "include" / "heed").glob("*.h"))
         self.assertGreater(len(headers), 5)
+        headers += (self.prefix / "include").glob("heed.h")
         unit = pathlib.Path(self.keep.name) / "unit.cpp"
         for header in headers:
-            unit.write_text(f"#include <heed/{header.name}>\n")
+            unit.write_text(f"#include <{header.relative_to(self.prefix / 'include')}>\n")
             output(COMPILER, "-std=c++20", "-fsyntax-only", "-Wall", "-Wextra", "-Werror",
                    f"-I{self.prefix}/include", unit)
 
-    def test_the_command_runs_from_the_prefix(self):
+    def command(self):
         binary = self.prefix / "bin" / "heed"
         if not binary.exists():
             self.skipTest("this build has libheed only")
-        self.assertIn("heed", output(binary, "--version"))
+        return binary
+
+    def test_the_command_runs_from_the_prefix_with_an_empty_environment(self):
+        binary = self.command()
+        version = output(binary, "--version", env={})
+        self.assertRegex(version, r"^heed \d+\.\d+\.\d+\n$")
+        # What the tree says of its own version is the same everywhere.
+        for name in ("heed.pc", "heedConfigVersion.cmake"):
+            text = next(self.prefix.rglob(name)).read_text()
+            self.assertIn(version.split()[1], text, name)
+        facts = json.loads(output(binary, "doctor", "--rounds", "1", "-o", "json", env={}))
+        self.assertIn("isa", json.dumps(facts))
+
+    def says_how_it_is_used(self, program):
+        done = subprocess.run([program], env={"LD_LIBRARY_PATH": str(self.lib)}, text=True,
+                              stderr=subprocess.PIPE)
+        self.assertEqual((done.returncode, done.stderr[:6]), (2, "usage:"), done.stderr)
+
+    def example(self, *flags):
+        """examples/generate.c as a user compiles it; without arguments it says how it is used."""
+        self.command()
+        program = pathlib.Path(self.keep.name) / self.id()
+        output(C_COMPILER, "-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror", EXAMPLE, "-o",
+               program, *flags)
+        self.says_how_it_is_used(program)
+
+    def test_a_c99_compiler_alone_builds_the_example_on_the_c_library(self):
+        self.example(f"-I{self.prefix}/include", f"-L{self.lib}", "-lheed-c")
+
+    def test_pkg_config_finds_the_c_library(self):
+        if not shutil.which("pkg-config"):
+            self.skipTest("pkg-config is not installed")
+        os.environ["PKG_CONFIG_PATH"] = str(self.lib / "pkgconfig")
+        self.example(*output("pkg-config", "--cflags", "--libs", "heed-c").split())
+
+    def test_the_c_library_exports_what_its_header_declares_and_nothing_else(self):
+        self.command()
+        header = (self.prefix / "include" / "heed.h").read_text()
+        declared = set(re.findall(r"^(?!typedef)\w[^(/]*\b(heed_\w+)\(", header, re.MULTILINE))
+        self.assertIn("heed_decode", declared)
+        names = output("nm", "-D", "--defined-only", "--format=posix", self.lib / "libheed-c.so")
+        self.assertEqual({line.split()[0] for line in names.splitlines()}, declared)
+
+    def test_man_page_completions_and_licences_lie_where_their_readers_look(self):
+        binary, share = self.command(), self.prefix / "share"
+        for path, words in (("man/man1/heed.1", ["man"]),
+                            ("bash-completion/completions/heed", ["completion", "bash"]),
+                            ("zsh/site-functions/_heed", ["completion", "zsh"]),
+                            ("fish/vendor_completions.d/heed.fish", ["completion", "fish"])):
+            self.assertEqual((share / path).read_text(), output(binary, *words, env={}), path)
+        licences = {path.name: path.read_text() for path in (share / "licenses" / "heed").iterdir()}
+        self.assertEqual(set(licences),
+                         {"LICENSE", "LICENSE.llama.cpp", "CLI11", "fmt", "nlohmann-json"})
+        for name, text in licences.items():
+            self.assertIn("Copyright", text, name)
+
+
+class Staged(unittest.TestCase):
+    """DESTDIR, as packagers use it: everything below it, nothing at the prefix itself."""
+
+    def test_destdir_takes_all_and_uninstall_removes_what_install_put_and_no_more(self):
+        with tempfile.TemporaryDirectory() as folder:
+            stage, prefix = pathlib.Path(folder) / "stage", pathlib.Path(folder) / "prefix"
+            env = dict(os.environ, DESTDIR=str(stage))
+            output("cmake", "--install", BUILD, "--prefix", prefix, env=env)
+            self.assertFalse(prefix.exists())
+            top = pathlib.Path(f"{stage}{prefix}")
+            self.assertTrue(list(top.rglob("libheed.a")))
+            for text in top.rglob("*.pc"):
+                self.assertNotIn(str(stage), text.read_text())
+            own = top / "include" / "heed" / "not_of_heed.h"
+            own.write_text("")
+            said = output(ROOT / "scripts" / "uninstall", prefix, BUILD, env=env)
+            self.assertIn(str(top), said)
+            self.assertEqual([path for path in top.rglob("*") if not path.is_dir()], [own])
 
 
 if __name__ == "__main__":
