@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "heed/attention.h"
+#include "heed/engine.h"
 #include "heed/status.h"
 #include "model/hyperparameters.h"
 #include "model/weights.h"
