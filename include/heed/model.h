@@ -54,6 +54,16 @@ struct ModelOptions {
   const CancelToken* cancel = nullptr;
 };
 
+// How the rows of a text's tokens become what stands for the text, under llama.cpp's names and the
+// numbers of the key pooling_type.
+enum class Pooling : uint8_t {
+  kNone,  // they do not: a row a token
+  kMean,
+  kCls,   // the first
+  kLast,  // the last
+  kRank,  // a classifier behind the first: scores of pairs of texts, which heed does not compute
+};
+
 // A key general.sampling.NAME of a file: how its makers want it sampled.
 struct SamplingKey {
   std::string name;  // "top_k"
@@ -76,6 +86,8 @@ struct ModelInfo {
   int64_t rope_context = 0;
   std::vector<int> window;  // per layer, 0 = all
   bool has_chat_template = false;
+  bool encoder = false;               // gives rows for a text (heed/embed.h), no next token
+  Pooling pooling = Pooling::kNone;   // what the file asks for
   std::vector<SamplingKey> sampling;  // take_recommended() puts them into options
   Format default_k = Format::kBf16;   // pages that keep the model's logits (docs/numerics.md)
   Format default_v = Format::kBf16;

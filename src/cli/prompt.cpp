@@ -39,20 +39,6 @@ std::string with_newlines(const std::string& text) {
   return out;
 }
 
-// Bytes that are no UTF-8 become U+FFFD; a byte order mark goes; line ends of Windows become
-// newlines, which is what models were trained on.
-std::string clean(const std::string& text, const std::string& name, bool quiet) {
-  std::string_view rest = text;
-  if (rest.substr(0, 3) == "\xEF\xBB\xBF") rest.remove_prefix(3);
-  Utf8Assembler assembler;
-  std::string out = assembler.push(rest);
-  out += assembler.finish();
-  if (out != rest && !quiet) {
-    note(cat(name, ": bytes that are not UTF-8 were replaced by U+FFFD"));
-  }
-  return with_newlines(out);
-}
-
 int hex_digit(char c) {
   if (c >= '0' && c <= '9') return c - '0';
   if (c >= 'a' && c <= 'f') return c - 'a' + 10;
@@ -68,6 +54,18 @@ std::vector<ChatMessage> conversation(const std::string& user, const std::string
 }
 
 }  // namespace
+
+std::string clean_text(const std::string& text, const std::string& name, bool quiet) {
+  std::string_view rest = text;
+  if (rest.substr(0, 3) == "\xEF\xBB\xBF") rest.remove_prefix(3);
+  Utf8Assembler assembler;
+  std::string out = assembler.push(rest);
+  out += assembler.finish();
+  if (out != rest && !quiet) {
+    note(cat(name, ": bytes that are not UTF-8 were replaced by U+FFFD"));
+  }
+  return with_newlines(out);
+}
 
 std::string unescape(const std::string& text) {
   std::string out;
@@ -97,18 +95,18 @@ Result<std::string> read_prompt(const PromptSource& source, bool quiet) {
   bool has_document = true;
   if (source.file == "-") {
     HEED_ASSIGN(const std::string text, read_stdin(quiet));
-    document = clean(text, "stdin", quiet);
+    document = clean_text(text, "stdin", quiet);
   } else if (!source.file.empty()) {
     HEED_ASSIGN(const std::string text, read_file(source.file, "-f " + source.file));
-    document = clean(text, "-f " + source.file, quiet);
+    document = clean_text(text, "-f " + source.file, quiet);
   } else if (stdin_holds_document()) {
     HEED_ASSIGN(const std::string text, read_stdin(quiet));
-    document = clean(text, "stdin", quiet);
+    document = clean_text(text, "stdin", quiet);
   } else {
     has_document = false;
   }
   const std::string question =
-      clean(source.escapes ? unescape(source.text) : source.text, "-p", quiet);
+      clean_text(source.escapes ? unescape(source.text) : source.text, "-p", quiet);
   if (!has_document || document.empty()) {
     if (!question.empty()) return question;
     return Status(Code::kInvalidArgument, "no prompt; give one with -p TEXT, -f FILE or on stdin");

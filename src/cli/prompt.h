@@ -19,6 +19,10 @@ struct PromptSource {
 // between them; CRLF line ends become newlines. Errors: nothing to read, an unreadable file.
 Result<std::string> read_prompt(const PromptSource& source, bool quiet);
 
+// Bytes that are no UTF-8 become U+FFFD, which is said about `name` unless quiet; a byte order mark
+// goes; line ends of Windows become newlines, which is what models were trained on.
+std::string clean_text(const std::string& text, const std::string& name, bool quiet);
+
 // Backslash escapes of llama.cpp: \n \r \t \' \" \\ \xHH; anything else stays as it is.
 std::string unescape(const std::string& text);
 

@@ -38,6 +38,10 @@ constexpr LayerTensorSpec kSpecs[kLayerTensors] = {
     {T::kUpExpertsBias, "ffn_up_exps.bias", S::kFf, S::kNone, S::kExperts},
     {T::kDownExpertsBias, "ffn_down_exps.bias", S::kEmbd, S::kNone, S::kExperts},
     {T::kPostFfnNorm, "post_ffw_norm.weight", S::kEmbd, S::kNone},
+    {T::kAttnOutNorm, "attn_output_norm.weight", S::kEmbd, S::kNone},
+    {T::kAttnOutNormBias, "attn_output_norm.bias", S::kEmbd, S::kNone},
+    {T::kLayerOutNorm, "layer_output_norm.weight", S::kEmbd, S::kNone},
+    {T::kLayerOutNormBias, "layer_output_norm.bias", S::kEmbd, S::kNone},
 };
 
 constexpr TensorSet kAttention = tensor_set(T::kQ, T::kK, T::kV, T::kOut);
@@ -54,6 +58,13 @@ constexpr TensorSet kExperts =
 constexpr TensorSet kExpertsBias =
     tensor_set(T::kRouterBias, T::kGateExpertsBias, T::kUpExpertsBias, T::kDownExpertsBias);
 
+constexpr TensorSet kEncoderNorms =
+    tensor_set(T::kAttnOutNorm, T::kAttnOutNormBias, T::kLayerOutNorm, T::kLayerOutNormBias);
+
+constexpr FusedTensor kEncoderFused[] = {
+    {"attn_qkv.weight", {T::kQ, T::kK, T::kV}, 3},
+    {"attn_qkv.bias", {T::kQBias, T::kKBias, T::kVBias}, 3},
+};
 constexpr FusedTensor kPhi3Fused[] = {
     {"attn_qkv.weight", {T::kQ, T::kK, T::kV}, 3},
     {"attn_qkv.bias", {T::kQBias, T::kKBias, T::kVBias}, 3},
@@ -67,6 +78,7 @@ constexpr std::string_view kGraniteKeys[] = {"attention.scale", "embedding_scale
                                              "logit_scale"};
 constexpr std::string_view kGemma2Keys[] = {"attn_logit_softcapping", "final_logit_softcapping",
                                             "rope.freq_base_swa"};
+constexpr std::string_view kEncoderKeys[] = {"attention.causal", "classifier.output_labels"};
 constexpr std::string_view kGptOssKeys[] = {"rope.freq_base_swa"};
 constexpr std::string_view kGemma3Keys[] = {"final_logit_softcapping", "rope.freq_base_swa"};
 
@@ -155,6 +167,22 @@ constexpr Architecture kArchitectures[] = {
      .window = {.known = true, .period = 2, .rope = WindowRope::kOwnBase},
      .gating = Gating::kSoftmaxOfChosen,
      .ffn_norm = LayerTensor::kPostAttnNorm},
+    {.name = "bert",  // and RoBERTa, which converters write under this name
+     .rotary = RotaryLayout::kNone,
+     .feed_forward = FeedForward::kGelu,
+     .required = kAttention | tensor_set(T::kUp, T::kDown) | kEncoderNorms,
+     .optional = kQkvBias | tensor_set(T::kOutBias, T::kUpBias, T::kDownBias),
+     .fused = kEncoderFused,
+     .keys = kEncoderKeys,
+     .encoder = true,
+     .learned_positions = true},
+    {.name = "nomic-bert",
+     .rotary = RotaryLayout::kHalves,
+     .required = kAttention | kFeedForward | kEncoderNorms,
+     .optional = kQkvBias | tensor_set(T::kOutBias),
+     .fused = kEncoderFused,
+     .keys = kEncoderKeys,
+     .encoder = true},
 };
 
 }  // namespace

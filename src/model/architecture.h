@@ -1,5 +1,6 @@
 // Architectures as data: one row says how a model of that name differs from the plain decoder
-// (norm, attention, norm, gated feed-forward). The graph builder reads the row; no code is written
+// (norm, attention, norm, gated feed-forward) or from the plain encoder (attention, norm,
+// feed-forward, norm). The graph builder reads the row; no code is written
 // per model.
 #pragma once
 
@@ -46,8 +47,12 @@ enum class LayerTensor : uint8_t {
   kUpExpertsBias,
   kDownExpertsBias,
   kPostFfnNorm,
+  kAttnOutNorm,
+  kAttnOutNormBias,
+  kLayerOutNorm,
+  kLayerOutNormBias,
 };
-inline constexpr int kLayerTensors = 29;
+inline constexpr int kLayerTensors = 33;
 
 // Sizes that a tensor's shape is made of. kQNorm, kKNorm: of a head, or of the whole projection.
 enum class Size : uint8_t {
@@ -78,7 +83,7 @@ constexpr TensorSet tensor_set(auto... tensors) {
   return (TensorSet{0} | ... | (TensorSet{1} << static_cast<int>(tensors)));
 }
 
-enum class FeedForward : uint8_t { kSwiGlu, kGeGlu, kClampedSwiGlu };
+enum class FeedForward : uint8_t { kSwiGlu, kGeGlu, kClampedSwiGlu, kGelu };  // kGelu: no gate
 
 // How a router's logits become shares of the chosen experts, under the numbers of the key
 // expert_gating_func. Softmax over all, divided by the sum over the chosen, is softmax over the
@@ -133,6 +138,10 @@ struct Architecture {
   Format key_format = Format::kBf16;
   Gating gating = Gating::kNone;                 // kNone: no experts
   LayerTensor ffn_norm = LayerTensor::kFfnNorm;  // the norm before the feed-forward
+  // Every token of a text sees all of it; the residual itself is normed behind attention and
+  // feed-forward, with a bias; rows come out, no logits.
+  bool encoder = false;
+  bool learned_positions = false;  // a row of a table is added to each token's; encoders only
 };
 
 // Errors: kUnsupported with the supported list.

@@ -32,10 +32,12 @@ Status read_sizes(const KeySection& section, Hyperparameters& h) {
     return error(Code::kCorrupt, "key '", section.name("rope.dimension_count"), "' is ", h.n_rot,
                  ", must be even");
   }
-  HEED_ASSIGN(const double eps, section.number("attention.layer_norm_rms_epsilon"));
+  const char* const eps_key =
+      h.arch->encoder ? "attention.layer_norm_epsilon" : "attention.layer_norm_rms_epsilon";
+  HEED_ASSIGN(const double eps, section.number(eps_key));
   if (!(eps > 0 && eps < 1)) {
-    return error(Code::kOutOfRange, "key '", section.name("attention.layer_norm_rms_epsilon"),
-                 "' is ", eps, ", must be between 0 and 1");
+    return error(Code::kOutOfRange, "key '", section.name(eps_key), "' is ", eps,
+                 ", must be between 0 and 1");
   }
   h.norm_eps = static_cast<float>(eps);
   return Status::ok();
@@ -49,6 +51,23 @@ Status check_one_of(const KeySection& section, const char* key,
   if (std::ranges::find(values, value) != values.end()) return Status::ok();
   return error(Code::kUnsupported, "key '", section.name(key), "' is ", value,
                ": heed does not compute ", what, " here; run this model with llama.cpp");
+}
+
+// A file without the key would be read token after token by llama.cpp.
+Status check_encoder(const KeySection& section, const Hyperparameters& h) {
+  if (!h.arch->encoder) return Status::ok();
+  HEED_ASSIGN(const int causal, section.integer("attention.causal", 0, 1, 1));
+  if (causal != 0) {
+    return error(Code::kUnsupported, "key '", section.name("attention.causal"),
+                 "' is not false: heed computes ", h.arch->name,
+                 " with tokens that see all of their text; convert the model again");
+  }
+  for (int i = 1; i < h.layers; ++i) {
+    if (h.layer[static_cast<size_t>(i)].kv_heads == h.layer[0].kv_heads) continue;
+    return error(Code::kUnsupported, "key '", section.name("attention.head_count_kv"),
+                 "' differs from layer to layer; those of an encoder must be alike");
+  }
+  return Status::ok();
 }
 
 // llama.cpp knows router and shares of these architectures by name and does not read what a file
@@ -168,6 +187,7 @@ Result<Hyperparameters> Hyperparameters::read(const GgufFile& file) {
   HEED_TRY(read_sizes(section, h));
   HEED_TRY(read_experts(section, h));
   HEED_TRY(read_layers(section, file, h));
+  HEED_TRY(check_encoder(section, h));
   HEED_TRY(read_scales(section, h));
   HEED_TRY(check_tensors(file, h));
   return h;
@@ -200,6 +220,10 @@ Result<ModelInfo> model_info(const GgufFile& file, const Hyperparameters& hyper)
   }
   info.default_k = hyper.arch->key_format;
   for (const LayerHyper& layer : hyper.layer) info.window.push_back(layer.window);
+  info.encoder = hyper.arch->encoder;
+  const KeySection section(file, *hyper.arch);
+  HEED_ASSIGN(const int pooling, section.integer("pooling_type", 0, 4, 0));
+  info.pooling = static_cast<Pooling>(pooling);
   const GgufKey* chat = file.find("tokenizer.chat_template");
   info.has_chat_template = chat != nullptr && chat->type == GgufType::kString && !chat->is_array;
   HEED_ASSIGN(info.sampling, read_sampling_keys(file));

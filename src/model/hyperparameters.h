@@ -80,6 +80,8 @@ struct Hyperparameters {
   std::vector<LayerHyper> layer;
 
   int64_t size(Size what, int layer_index) const;
+  // Layers whose keys and values are held at a time: those of an encoder are gone with the layer.
+  int stored_layers() const { return arch->encoder ? 1 : layers; }
 
   // Errors: a missing key, a number out of its limits, a key that changes the mathematics and is
   // not handled, a tensor that is missing, misshaped or unknown.

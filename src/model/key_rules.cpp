@@ -28,6 +28,7 @@ constexpr std::string_view kRead[] = {
     "rope.scaling.original_context_length",
     "rope.scale_linear",
     "vocab_size",
+    "pooling_type",
 };
 
 // Read there of architectures with experts.
@@ -38,9 +39,8 @@ constexpr std::string_view kReadOfExperts[] = {
 
 // Facts about the file or its training that no formula uses.
 constexpr std::string_view kIgnored[] = {
-    "tensor_data_layout",
-    "rope.scaling.finetuned",
-    "attention.layer_norm_epsilon",
+    "tensor_data_layout", "rope.scaling.finetuned",
+    "attention.layer_norm_epsilon",  // encoders read it
 };
 
 // Numbers that must have the value at which they change nothing.
@@ -57,7 +57,6 @@ constexpr Neutral kNeutral[] = {
     {"expert_group_count", 0, "experts in groups"},
     {"nextn_predict_layers", 0, "multi-token prediction layers"},
     {"attention.causal", 1, "attention that is not causal"},
-    {"pooling_type", 0, "pooled embeddings"},
     {"attn_logit_softcapping", 0, "soft capping of scores"},
     {"final_logit_softcapping", 0, "soft capping of logits"},
     {"attention.max_alibi_bias", 0, "ALiBi"},

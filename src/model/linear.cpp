@@ -91,6 +91,19 @@ void gated_node(ggml_tensor* node, int member, int members, void* user) {
   multiply_gated(op.workspace->isa(), p, op.rows, op.workspace->worker(member, members));
 }
 
+// activation(x), which gates nothing.
+void activate_alone(const LinearOp& op, float* x, int64_t n) {
+  constexpr int64_t kSlice = 256;
+  static constexpr auto kOnes = [] {
+    std::array<float, kSlice> ones{};
+    ones.fill(1.0f);
+    return ones;
+  }();
+  for (int64_t i = 0; i < n; i += kSlice) {
+    activate(op.workspace->isa(), op.activation, x + i, kOnes.data(), std::min(kSlice, n - i));
+  }
+}
+
 // The gated pair where ggml multiplied: not its activations, whose GELU reads a table of f16.
 void activate_node(ggml_tensor* node, int member, int members, void* user) {
   const auto& op = *static_cast<const LinearOp*>(user);
@@ -98,8 +111,12 @@ void activate_node(ggml_tensor* node, int member, int members, void* user) {
   for (int64_t r = rows * member / members; r < rows * (member + 1) / members; ++r) {
     float* const row = static_cast<float*>(node->data) + r * width;
     std::copy_n(floats(node->src[0]) + r * row_stride(node->src[0]), width, row);
-    activate(op.workspace->isa(), op.activation, row,
-             floats(node->src[1]) + r * row_stride(node->src[1]), width);
+    if (node->src[1] == nullptr) {
+      activate_alone(op, row, width);
+    } else {
+      activate(op.workspace->isa(), op.activation, row,
+               floats(node->src[1]) + r * row_stride(node->src[1]), width);
+    }
   }
 }
 
@@ -245,7 +262,7 @@ LinearInput LinearBuilder::activated(ggml_tensor* gate, ggml_tensor* up, Activat
   op.activation = activation;
   ggml_tensor* both[] = {gate, up};
   return LinearInput(ggml_custom_4d(context_, GGML_TYPE_F32, gate->ne[0], gate->ne[1], 1, 1, both,
-                                    2, activate_node, GGML_N_TASKS_MAX, &op));
+                                    up == nullptr ? 1 : 2, activate_node, GGML_N_TASKS_MAX, &op));
 }
 
 LinearInput LinearBuilder::gated(LinearInput& x, const LinearTerm& gate, const LinearTerm& up,

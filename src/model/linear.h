@@ -112,7 +112,7 @@ class LinearBuilder {
   LinearInput gated(LinearInput& x, const LinearTerm& gate, const LinearTerm& up,
                     Activation activation, const ggml_tensor* down);
 
-  // The same of products [T, out] that are computed already.
+  // The same of products [T, out] that are computed already; without `up`, of the one alone.
   LinearInput activated(ggml_tensor* gate, ggml_tensor* up, Activation activation);
 
   // The rows in a form that heed's products read, and as ggml's read them.

@@ -127,6 +127,19 @@ Status check_vocabulary_size(const GgufFile& file, const Hyperparameters& h) {
                h.vocab, " rows");
 }
 
+Status check_encoder_input(const GgufFile& file, const Hyperparameters& h) {
+  for (const char* name : {kEmbeddingsNorm, kEmbeddingsNormBias}) {
+    HEED_ASSIGN(const GgufTensor* vector, require(file, name));
+    HEED_TRY(check_vector(*vector, h.embd));
+  }
+  if (const GgufTensor* types = file.find_tensor(kTokenTypes)) {
+    HEED_TRY(check_matrix(*types, h.embd, types->ne[1]));
+  }
+  if (!h.arch->learned_positions) return Status::ok();
+  HEED_ASSIGN(const GgufTensor* positions, require(file, kPositionTable));
+  return check_matrix(*positions, h.embd, h.context);
+}
+
 Status check_globals(const GgufFile& file, Hyperparameters& h) {
   HEED_ASSIGN(const GgufTensor* embd, require(file, "token_embd.weight"));
   if (embd->ne[1] < 1 || embd->ne[1] > limits::kVocab) {
@@ -135,6 +148,10 @@ Status check_globals(const GgufFile& file, Hyperparameters& h) {
   }
   h.vocab = static_cast<int>(embd->ne[1]);
   HEED_TRY(check_matrix(*embd, h.embd, h.vocab));
+  if (h.arch->encoder) {
+    HEED_TRY(check_encoder_input(file, h));
+    return check_vocabulary_size(file, h);
+  }
   HEED_ASSIGN(const GgufTensor* norm, require(file, "output_norm.weight"));
   HEED_TRY(check_vector(*norm, h.embd));
   const GgufTensor* head = file.find_tensor("output.weight");
@@ -205,13 +222,28 @@ bool is_rope_tensor(std::string_view name, const Architecture& arch) {
   return arch.context_factors && (name == kRopeTensors[1] || name == kRopeTensors[2]);
 }
 
+// Behind an encoder's rows a classifier may stand, which takes no part in them: rank() of
+// llama.cpp, which heed refuses where it is asked for.
+bool is_encoder_tensor(std::string_view name, const Architecture& arch) {
+  constexpr std::string_view kClassifier[] = {"cls.weight", "cls.bias", "cls.output.weight",
+                                              "cls.output.bias"};
+  return name == kEmbeddingsNorm || name == kEmbeddingsNormBias || name == kTokenTypes ||
+         (arch.learned_positions && name == kPositionTable) ||
+         std::find(std::begin(kClassifier), std::end(kClassifier), name) != std::end(kClassifier);
+}
+
+// Of all layers together.
+bool is_global_tensor(std::string_view name, const Architecture& arch) {
+  if (name == "token_embd.weight") return true;
+  if (arch.encoder) return is_encoder_tensor(name, arch);
+  return name == "output_norm.weight" || name == "output.weight" ||
+         (name == "output.bias" && arch.output_bias) || is_rope_tensor(name, arch);
+}
+
 Status check_known(const GgufFile& file, const Hyperparameters& h) {
   for (const GgufTensor& tensor : file.tensors()) {
     const std::string_view name = tensor.name;
-    const bool known = name == "token_embd.weight" || name == "output_norm.weight" ||
-                       name == "output.weight" || (name == "output.bias" && h.arch->output_bias) ||
-                       is_rope_tensor(name, *h.arch) || is_layer_tensor(file, name, h);
-    if (!known) {
+    if (!is_global_tensor(name, *h.arch) && !is_layer_tensor(file, name, h)) {
       return error(Code::kUnsupported, "tensor '", name, "' is not part of the architecture ",
                    h.arch->name, " as heed computes it; run this model with llama.cpp");
     }

@@ -95,18 +95,25 @@ Result<std::vector<Token>> tokenize(const llama_model* vocabulary, std::string_v
   if (vocab == nullptr) {
     return Status(Code::kUnsupported, "this model file has no tokenizer; only tokens can be fed");
   }
-  // One token per byte and two special ones is the most llama.cpp returns.
+  // One token per byte and two special ones, but for WordPiece: a word of one byte may be two
+  // there.
   if (text.size() > INT32_MAX - 16) {
     return error(Code::kOutOfRange, "text of ", text.size(), " bytes; at most 2 GiB are tokenised");
   }
   std::vector<Token> tokens(text.size() + 16);
   try {
-    const int32_t n =
-        llama_tokenize(vocab, text.data(), static_cast<int32_t>(text.size()), tokens.data(),
-                       static_cast<int32_t>(tokens.size()), add_special, parse_special);
+    const auto fill = [&] {
+      return llama_tokenize(vocab, text.data(), static_cast<int32_t>(text.size()), tokens.data(),
+                            static_cast<int32_t>(tokens.size()), add_special, parse_special);
+    };
+    int32_t n = fill();
+    if (n < 0 && n > -INT32_MAX) {  // that many are needed
+      tokens.resize(static_cast<size_t>(-n));
+      n = fill();
+    }
     if (n < 0) {
-      return error(Code::kInternal, "tokenising ", text.size(), " bytes needs ",
-                   -static_cast<int64_t>(n), " tokens, more than one a byte");
+      return error(Code::kOutOfRange, "text of ", text.size(), " bytes: llama.cpp cannot tokenise ",
+                   "it; cut it into parts");
     }
     tokens.resize(static_cast<size_t>(n));
   } catch (const std::bad_alloc&) {

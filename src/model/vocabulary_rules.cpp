@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <functional>
+#include <utility>
 #include <vector>
 
 #include "base/text.h"
@@ -180,6 +181,20 @@ Status check_special_id(const GgufFile& file, const std::string& name, bool requ
                " tokens; convert the model again");
 }
 
+// llama.cpp puts the first and the last of these around every text and the other for a word that it
+// cannot spell, under the ids of the first BERT where the file does not name them.
+Status check_word_piece_ids(const GgufFile& file, uint64_t vocabulary) {
+  constexpr std::pair<const char*, uint64_t> kIds[] = {
+      {"tokenizer.ggml.bos_token_id", 101},
+      {"tokenizer.ggml.unknown_token_id", 100},
+      {"tokenizer.ggml.seperator_token_id", 102},  // spelled like this in GGUF
+  };
+  for (const auto& [name, usual] : kIds) {
+    HEED_TRY(check_special_id(file, name, usual >= vocabulary, vocabulary));
+  }
+  return Status::ok();
+}
+
 Status check_special_ids(const GgufFile& file, bool byte_pairs, uint64_t vocabulary) {
   HEED_ASSIGN(const int64_t add_bos, file.integer("tokenizer.ggml.add_bos_token", 0));
   HEED_TRY(check_special_id(file, "tokenizer.ggml.bos_token_id", byte_pairs && add_bos != 0,
@@ -193,9 +208,10 @@ Status check_special_ids(const GgufFile& file, bool byte_pairs, uint64_t vocabul
 Status check_vocabulary(const GgufFile& file) {
   HEED_ASSIGN(const std::string kind, file.text("tokenizer.ggml.model", ""));
   if (kind.empty() || kind == "none" || kind == "no_vocab") return Status::ok();
-  if (kind != "gpt2" && kind != "llama") {
+  if (kind != "gpt2" && kind != "llama" && kind != "bert") {
     return error(Code::kUnsupported, "tokenizer '", kind.substr(0, 64),
-                 "' is not supported; supported are gpt2 (byte pairs) and llama (SentencePiece)");
+                 "' is not supported; supported are gpt2 (byte pairs), llama (SentencePiece) and "
+                 "bert (WordPiece)");
   }
   const bool byte_pairs = kind == "gpt2";
   if (byte_pairs) {
@@ -215,6 +231,7 @@ Status check_vocabulary(const GgufFile& file) {
   HEED_TRY(check_lengths(*tokens, byte_pairs));
   HEED_TRY(check_tokens_differ(*tokens));
   HEED_TRY(check_byte_tokens(file, *tokens));
+  if (kind == "bert") HEED_TRY(check_word_piece_ids(file, tokens->count));
   return check_special_ids(file, byte_pairs, tokens->count);
 }
 

@@ -89,7 +89,9 @@ class WeightLoader {
     const GgufTensor& table = *file_.find_tensor("token_embd.weight");  // check_tensors requires it
     HEED_ASSIGN(weights_->embeddings, place(table, Role::kTable));
     const uint64_t mapped = storage_->mapped;  // nothing else is placed yet
-    if (!hyper_.tied_head) {
+    if (hyper_.arch->encoder) {
+      HEED_TRY(place_encoder_input());
+    } else if (!hyper_.tied_head) {
       HEED_ASSIGN(weights_->head, place("output.weight", Role::kMatrix));
     } else if (packed_type(table) || decoder(table) || extra_type(table) != nullptr) {
       // A rearranged matrix cannot be looked up by row: the lookup reads the few rows of a prompt
@@ -101,6 +103,14 @@ class WeightLoader {
     }
     storage_->looked_up = mapped;
     if (with_data_) file_.looked_up(file_.data(table), table.bytes);
+    return Status::ok();
+  }
+
+  Status place_encoder_input() {
+    HEED_ASSIGN(weights_->positions, place(kPositionTable, Role::kTable));
+    HEED_ASSIGN(weights_->token_types, place(kTokenTypes, Role::kVectors));
+    HEED_ASSIGN(weights_->embeddings_norm, place(kEmbeddingsNorm, Role::kVectors));
+    HEED_ASSIGN(weights_->embeddings_norm_bias, place(kEmbeddingsNormBias, Role::kVectors));
     return Status::ok();
   }
 

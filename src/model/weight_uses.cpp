@@ -42,6 +42,10 @@ class UseList {
     if (tensor != nullptr) add_used(tensor, source_of(tensor));
   }
 
+  void add_used_vectors(const ggml_tensor* tensor) {
+    if (tensor != nullptr) add(tensor, source_of(tensor), "vector");
+  }
+
   // Parts of a fused tensor are there one by one.
   void add_layer(const Hyperparameters& hyper, int layer) {
     for (const LayerTensorSpec& spec : layer_tensor_specs()) {
@@ -64,8 +68,9 @@ class UseList {
   }
 
   // The table stays in the file; only the rows of the tokens that come are read.
-  void add_embeddings() {
-    add(weights_.embeddings, source_of(weights_.embeddings), "row lookup");
+  void add_lookup(const ggml_tensor* table) {
+    if (table == nullptr) return;
+    add(table, source_of(table), "row lookup");
     uses_.back().resident_bytes = 0;
   }
 
@@ -123,7 +128,11 @@ Result<ModelWeightUses> read_uses(const std::string& path, const ModelOptions& o
   if (!hyper.is_ok()) return hyper.status().with_context(path);
   HEED_ASSIGN(const auto weights, ModelWeights::shapes_only(*file, *hyper, options));
   UseList uses(*file, *weights, isa);
-  uses.add_embeddings();
+  uses.add_lookup(weights->embeddings);
+  uses.add_lookup(weights->positions);
+  uses.add_used_vectors(weights->token_types);
+  uses.add_used(weights->embeddings_norm);
+  uses.add_used(weights->embeddings_norm_bias);
   for (int i = 0; i < hyper->layers; ++i) uses.add_layer(*hyper, i);
   uses.add_used(weights->output_norm);
   uses.add_head();

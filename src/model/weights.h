@@ -40,8 +40,13 @@ class ModelWeights {
 
   ggml_tensor* embeddings = nullptr;   // [vocab, embd], for the lookup of rows: never repacked
   ggml_tensor* output_norm = nullptr;  // [embd]
-  ggml_tensor* head = nullptr;         // [vocab, embd]
+  ggml_tensor* head = nullptr;         // [vocab, embd]; encoders have neither
   ggml_tensor* head_bias = nullptr;    // [vocab] or null
+  // Of an encoder, else null. Added to the embeddings: a row by position, and the first type's.
+  ggml_tensor* positions = nullptr;        // [context, embd]
+  ggml_tensor* token_types = nullptr;      // [types, embd]
+  ggml_tensor* embeddings_norm = nullptr;  // [embd]
+  ggml_tensor* embeddings_norm_bias = nullptr;
   std::vector<LayerWeights> layers;
   // Divisors of frequencies, [n_rot / 2] or empty: of every context, and by the context.
   std::vector<float> rope_factors, rope_factors_long, rope_factors_short;

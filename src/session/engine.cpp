@@ -29,6 +29,21 @@ Status check_ranges(const EngineOptions& o) {
   return Status::ok();
 }
 
+Status settle_encoder(const Hyperparameters& hyper, EngineOptions& options) {
+  if (!hyper.arch->encoder) return Status::ok();
+  constexpr int64_t kMost = EngineOptions::kMaxChunk;
+  if (options.context == 0) options.context = std::min(hyper.context, kMost);
+  const int64_t most = hyper.arch->learned_positions ? std::min(hyper.context, kMost) : kMost;
+  if (options.context > most) {
+    return error(Code::kOutOfRange, "the context is ", options.context, " positions, but ",
+                 most < kMost ? "the model has a learned row for each of "
+                              : "an encoder reads a text in one step of at most ",
+                 most, "; ask for at most that many");
+  }
+  options.chunk = std::max(options.chunk, static_cast<int>(options.context));
+  return Status::ok();
+}
+
 namespace {
 
 Status check_options(const Model& model, const EngineOptions& o) {
@@ -46,7 +61,8 @@ StoreDesc describe_store(const Hyperparameters& hyper, const EngineOptions& opti
   StoreDesc desc;
   desc.isa = isa;
   desc.max_bytes = options.max_kv_bytes;
-  for (const LayerHyper& layer : hyper.layer) {
+  for (int i = 0; i < hyper.stored_layers(); ++i) {
+    const LayerHyper& layer = hyper.layer[static_cast<size_t>(i)];
     LayerShape shape;
     shape.kv_heads = layer.kv_heads;
     shape.dk = hyper.dk;
@@ -77,12 +93,13 @@ Result<std::unique_ptr<Engine::Impl>> Engine::Impl::create(std::shared_ptr<Model
   const ModelInfo& info = impl->model->info();
   impl->options.k = options.k.value_or(info.default_k);
   impl->options.v = options.v.value_or(info.default_v);
-  if (options.context == 0) impl->options.context = impl->model->info().trained_context;
   const Hyperparameters& hyper = impl->hyper();
+  HEED_TRY(settle_encoder(hyper, impl->options));
+  if (impl->options.context == 0) impl->options.context = hyper.context;
   HEED_ASSIGN(impl->store, Store::create(describe_store(hyper, impl->options, isa)));
   const int threads = impl->model->threads();
   const ModelWeights& weights = *impl->model->impl().weights;
-  const int max_rows = std::max(options.chunk, options.max_sequences);
+  const int max_rows = std::max(impl->options.chunk, options.max_sequences);
   HEED_ASSIGN(std::vector<RotaryTable> rotary,
               rotary_tables(hyper, weights, options.rope, impl->options.context));
   impl->step =

@@ -21,6 +21,8 @@ struct ThreadpoolFree {
 
 // Of the options that need no model to be judged.
 Status check_ranges(const EngineOptions& options);
+// An encoder reads a text in one step: the context bounds the chunk, not the other way round.
+Status settle_encoder(const Hyperparameters& hyper, EngineOptions& options);
 
 using Logits = std::shared_ptr<std::vector<float>>;  // [vocab]; shared by forks
 
@@ -31,6 +33,8 @@ struct Engine::Impl {
 
   const Hyperparameters& hyper() const { return *model->impl().hyper; }
 
+  // Errors: an encoder, which has no next token.
+  Status check_decoder() const;
   Status check_tokens(std::span<const Token> tokens) const;
   // Room for n more tokens in the context; the message has both numbers and the way out.
   Status check_context(SeqId seq, int64_t n) const;

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/guard.h"
 #include "base/text.h"
+#include "session/encoder_graph.h"
 #include "session/engine_impl.h"
 
 namespace heed {
@@ -15,6 +16,13 @@ Status no_memory(const char* what) {
 }
 
 }  // namespace
+
+Status Engine::Impl::check_decoder() const {
+  if (!hyper().arch->encoder) return Status::ok();
+  return error(Code::kUnsupported, "architecture ", hyper().arch->name,
+               " is an encoder: it gives rows for a text and no next token; use heed embed, or ",
+               "embed() of heed/embed.h");
+}
 
 Status Engine::Impl::check_tokens(std::span<const Token> tokens) const {
   const int vocab = hyper().vocab;
@@ -64,6 +72,7 @@ Status Engine::Impl::prepare_step(std::span<const SeqSpan> seqs, StepGraph& grap
     std::memcpy(tokens, seq.tokens.data(), seq.tokens.size_bytes());
     tokens += seq.tokens.size();
   }
+  if (graph.positions() != nullptr) fill_positions(seqs, *graph.positions());
   // Fewer outputs than rows: only a prompt's last row.
   if (graph.out_rows() != nullptr) {
     *static_cast<int32_t*>(graph.out_rows()->data) = graph.shape().rows - 1;
@@ -113,6 +122,7 @@ Status Engine::Impl::adopt(SeqId seq, Logits held) {
 }
 
 Status Engine::Impl::prefill(SeqId seq, std::span<const Token> tokens, const PrefillOptions& call) {
+  HEED_TRY(check_decoder());
   HEED_TRY(check_sequence(seq));
   if (tokens.empty()) return Status(Code::kInvalidArgument, "a prompt needs at least one token");
   HEED_TRY(check_tokens(tokens));
@@ -188,6 +198,7 @@ Status Engine::Impl::emit_logits(StepGraph& graph, std::vector<float>& last,
 }
 
 Status Engine::Impl::decode(std::span<const SeqToken> tokens, const CancelToken* cancel) {
+  HEED_TRY(check_decoder());
   if (tokens.empty() || tokens.size() > static_cast<size_t>(options.max_sequences)) {
     return error(Code::kOutOfRange, "decode of ", tokens.size(), " sequences, must be 1 to ",
                  options.max_sequences, " (max_sequences)");

@@ -36,7 +36,9 @@ uint64_t page_bytes(const Hyperparameters& hyper, const EngineOptions& options, 
 
 uint64_t lists_of(const Hyperparameters& hyper) {
   uint64_t lists = 0;
-  for (const LayerHyper& layer : hyper.layer) lists += static_cast<uint64_t>(layer.kv_heads);
+  for (int i = 0; i < hyper.stored_layers(); ++i) {
+    lists += static_cast<uint64_t>(hyper.layer[static_cast<size_t>(i)].kv_heads);
+  }
   return lists;
 }
 
@@ -136,8 +138,8 @@ Status check_plan(const EngineOptions& engine, const PlannedRun& run) {
 }  // namespace
 
 Result<MemoryPlan> predict_memory(const std::string& path, const ModelOptions& model_options,
-                                  const EngineOptions& engine, const PlannedRun& run) {
-  HEED_TRY(check_plan(engine, run));
+                                  const EngineOptions& engine_options, const PlannedRun& run) {
+  HEED_TRY(check_plan(engine_options, run));
   route_library_logs();
   return guarded("planning memory", [&]() -> Result<MemoryPlan> {
     ModelOptions model = model_options;
@@ -145,6 +147,8 @@ Result<MemoryPlan> predict_memory(const std::string& path, const ModelOptions& m
     HEED_ASSIGN(const auto file, open_model_file(path));
     Result<Hyperparameters> hyper = Hyperparameters::read(*file);
     if (!hyper.is_ok()) return hyper.status().with_context(path);
+    EngineOptions engine = engine_options;
+    HEED_TRY(settle_encoder(*hyper, engine));
     HEED_ASSIGN(const Costs costs, costs_of(*file, *hyper, model, engine, run));
     MemoryPlan plan;
     const auto tokens = static_cast<uint64_t>(run.prompt + run.answer);

@@ -96,7 +96,7 @@ Status Step::prepare(std::span<const SeqSpan> seqs) {
       rows.first = first;
       rows.rows = n;
       rows.pos0 = pos0;
-      rows.lists = store_.lists(seqs[s].id, layer);
+      rows.lists = store_.lists(seqs[s].id, stored_layer(layer));
     }
     first += n;
   }
@@ -118,13 +118,15 @@ Call Step::make_call(const AttendGroup& group, int layer) const {
   const auto rows = static_cast<int64_t>(positions_.size());
   Call call;
   call.store = &store_;
-  call.layer = layer;
+  call.layer = stored_layer(layer);
   call.heads = {.n_q = group.heads, .n_kv = group.kv_heads, .kv_of_q = nullptr};
   call.dk = hyper_.dk;
   call.dv = hyper_.dv;
   call.scale = hyper_.attention_scale;
   call.softcap = hyper_.score_cap;
-  call.mask = group.window > 0 ? MaskKind::kWindow : MaskKind::kCausal;
+  call.mask = hyper_.arch->encoder ? MaskKind::kNone
+              : group.window > 0   ? MaskKind::kWindow
+                                   : MaskKind::kCausal;
   call.window = group.window;
   call.rotary = rotary_[group.rope].queries(hyper_.arch->rotary);
   call.q = View<const float, 3>::contiguous(nullptr, {rows, group.heads, hyper_.dk});
@@ -164,7 +166,7 @@ void Step::append(ggml_tensor* node, int layer, int member, int members) {
   }
   const SeqRows* seqs = rows_.data() + static_cast<size_t>(layer) * ids_.size();
   for (size_t s = 0; s < ids_.size(); ++s) {
-    store_.append(ids_[s], layer, slice(keys, seqs[s].first, seqs[s].rows),
+    store_.append(ids_[s], stored_layer(layer), slice(keys, seqs[s].first, seqs[s].rows),
                   slice(values, seqs[s].first, seqs[s].rows), member, members);
   }
   if (member == 0) append_s += seconds_since(start);

@@ -3,6 +3,7 @@
 // one graph serves every step of its shape.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -72,6 +73,9 @@ struct Step {
 
  private:
   Call make_call(const AttendGroup& group, int layer) const;
+  // The store's layer that holds the keys of `layer`: an encoder's layers share one, which each
+  // overwrites.
+  int stored_layer(int layer) const { return std::min(layer, hyper_.stored_layers() - 1); }
   void rotate_keys(const ggml_tensor* k, Rotary rotary, float* out, int64_t begin,
                    int64_t end) const;
   void collect_tiles();

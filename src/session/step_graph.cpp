@@ -6,6 +6,7 @@
 
 #include "base/text.h"
 #include "model/linear.h"
+#include "session/encoder_graph.h"
 
 namespace heed {
 namespace {
@@ -36,6 +37,10 @@ class GraphBuilder {
       graph_.out_rows_ = input(GGML_TYPE_I32, shape.outputs);
     }
     ggml_tensor* x = ggml_get_rows(c_, weights_.embeddings, graph_.tokens_);  // [T, embd]
+    if (hyper_.arch->encoder) {
+      if (weights_.positions != nullptr) graph_.positions_ = input(GGML_TYPE_I32, rows_);
+      x = encoder_input(c_, hyper_, weights_, x, graph_.positions_);
+    }
     x = scaled(x, hyper_.embedding_scale);
     for (int i = 0; i < hyper_.layers; ++i) {
       x = layer(i, x);
@@ -104,17 +109,25 @@ class GraphBuilder {
     LinearInput in(read);
     x = add_product(in, term(w, LayerTensor::kOut, LayerTensor::kOutBias), x,
                     post_attention_norm(w));
+    x = encoder_norm(w, LayerTensor::kAttnOutNorm, LayerTensor::kAttnOutNormBias, x);
     LinearInput h(x, w[hyper_.arch->ffn_norm], hyper_.norm_eps);
     if (hyper_.experts > 0) return experts_.mixture(h, expert_terms(w), x);
     LinearInput inner = feed_forward(w, h);
-    return add_product(inner, term(w, LayerTensor::kDown, LayerTensor::kDownBias), x,
-                       w[LayerTensor::kPostFfnNorm]);
+    x = add_product(inner, term(w, LayerTensor::kDown, LayerTensor::kDownBias), x,
+                    w[LayerTensor::kPostFfnNorm]);
+    return encoder_norm(w, LayerTensor::kLayerOutNorm, LayerTensor::kLayerOutNormBias, x);
   }
 
   // Of what attention leaves, where the model norms that.
   ggml_tensor* post_attention_norm(const LayerWeights& w) {
     const bool elsewhere = hyper_.arch->ffn_norm == LayerTensor::kPostAttnNorm;
     return elsewhere ? nullptr : w[LayerTensor::kPostAttnNorm];
+  }
+
+  // The residual itself, where the model norms it.
+  ggml_tensor* encoder_norm(const LayerWeights& w, LayerTensor weight, LayerTensor bias,
+                            ggml_tensor* x) {
+    return w[weight] == nullptr ? x : layer_norm(c_, x, w[weight], w[bias], hyper_.norm_eps);
   }
 
   // residual + the product, normed and scaled where the model does so.
@@ -175,6 +188,7 @@ class GraphBuilder {
   Activation activation() const {
     switch (hyper_.arch->feed_forward) {
       case FeedForward::kSwiGlu: return Activation::kSilu;
+      case FeedForward::kGelu:
       case FeedForward::kGeGlu: return Activation::kGelu;
       case FeedForward::kClampedSwiGlu: return Activation::kClampedSilu;
     }
@@ -182,6 +196,10 @@ class GraphBuilder {
   }
 
   LinearInput feed_forward(const LayerWeights& w, LinearInput& h) {
+    if (hyper_.arch->feed_forward == FeedForward::kGelu) {
+      ggml_tensor* const up = linear_.product(h, term(w, LayerTensor::kUp, LayerTensor::kUpBias));
+      return linear_.activated(up, nullptr, activation());
+    }
     return linear_.gated(h, term(w, LayerTensor::kGate, LayerTensor::kGateBias),
                          term(w, LayerTensor::kUp, LayerTensor::kUpBias), activation(),
                          w[LayerTensor::kDown]);
@@ -222,6 +240,7 @@ Result<std::unique_ptr<StepGraph>> StepGraph::build(const Hyperparameters& hyper
                                                     const GraphShape& shape) {
   std::unique_ptr<StepGraph> graph(new StepGraph);
   graph->shape_ = shape;
+  if (hyper.arch->encoder) graph->shape_ = {.rows = shape.rows, .output = StepOutput::kHidden};
   HEED_TRY(graph->make_context(kNodesPerLayer * static_cast<size_t>(hyper.layers) + kNodesAround));
   GraphBuilder(hyper, weights, ops, linears, *graph).build();
   return graph;

@@ -23,7 +23,7 @@ namespace heed {
 enum class StepOutput : uint8_t {
   kNothing,  // keys and values only: the graph ends at the last layer's append
   kLogits,   // logits of `outputs` rows
-  kHidden,   // the residual of every row, for the head in slices
+  kHidden,   // the residual of every row: all that an encoder gives, and for the head in slices
 };
 
 struct GraphShape {
@@ -64,9 +64,10 @@ class StepGraph {
 
   const GraphShape& shape() const { return shape_; }
   int nodes() const { return ggml_graph_n_nodes(graph_); }
-  ggml_tensor* tokens() const { return tokens_; }      // [rows] int32
-  ggml_tensor* out_rows() const { return out_rows_; }  // [outputs] int32, null when all rows are
-  ggml_tensor* result() const { return result_; }      // logits, or hidden rows
+  ggml_tensor* tokens() const { return tokens_; }        // [rows] int32
+  ggml_tensor* positions() const { return positions_; }  // [rows] int32, null: not looked up
+  ggml_tensor* out_rows() const { return out_rows_; }    // [outputs] int32, null when all rows are
+  ggml_tensor* result() const { return result_; }        // logits, or hidden rows
   ggml_tensor* hidden_in() const { return hidden_in_; }
 
  private:
@@ -78,6 +79,7 @@ class StepGraph {
   std::unique_ptr<ggml_context, GraphFree> context_;
   ggml_cgraph* graph_ = nullptr;
   ggml_tensor* tokens_ = nullptr;
+  ggml_tensor* positions_ = nullptr;
   ggml_tensor* out_rows_ = nullptr;
   ggml_tensor* result_ = nullptr;
   ggml_tensor* hidden_in_ = nullptr;

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "encoder_variants.h"
 #include "expert_variants.h"
 #include "model/architecture.h"
 #include "oracle_rows.h"
@@ -124,7 +125,7 @@ TEST_P(Oracle, sequences_decoded_together_equal_llama_cpp_alone) {
 
 TEST(Oracle, every_description_is_among_the_models) {
   std::string covered;
-  const auto cover = [&](const OracleVariant& variant) {
+  const auto cover = [&](const auto& variant) {
     std::string arch = variant.spec.arch;
     if (!covered.ends_with(arch)) covered += (covered.empty() ? "" : ", ") + arch;
     std::ranges::replace(arch, '-', '_');  // as the names of tests must
@@ -132,6 +133,7 @@ TEST(Oracle, every_description_is_among_the_models) {
   };
   for (const OracleVariant& variant : test::kOracleVariants) cover(variant);
   for (const OracleVariant& variant : test::kExpertVariants) cover(variant);
+  for (const auto& variant : test::kEncoderVariants) cover(variant);
   EXPECT_EQ(covered, supported_architectures());
 }
 

@@ -88,6 +88,31 @@ inline std::vector<uint8_t> to_q4_0(const std::vector<float>& values) {
   return out;
 }
 
+// Normal numbers around `mean`, as a tensor of that type (F32, F16, Q4_0).
+inline Tensor random_tensor(const std::string& name, std::vector<uint64_t> ne, uint32_t type,
+                            double mean, double deviation, uint64_t stream) {
+  Tensor t{name, ne, type, {}};
+  uint64_t n = 1;
+  for (const uint64_t e : ne) n *= e;
+  std::vector<float> values(n);
+  for (uint64_t i = 0; i < n; ++i) {
+    values[i] = static_cast<float>(mean + deviation * random_normal(stream, i));
+  }
+  if (t.type == kTensorQ4_0) {
+    t.data = to_q4_0(values);
+  } else if (t.type == kTensorF16) {
+    t.data.resize(n * 2);
+    for (uint64_t i = 0; i < n; ++i) {
+      const uint16_t half = to_f16(values[i]);
+      std::memcpy(t.data.data() + 2 * i, &half, 2);
+    }
+  } else {
+    t.data.resize(n * 4);
+    std::memcpy(t.data.data(), values.data(), n * 4);
+  }
+  return t;
+}
+
 class ModelWriter {
  public:
   explicit ModelWriter(const Spec& spec) : s_(spec) {}
@@ -187,27 +212,9 @@ class ModelWriter {
   void add(const std::string& name, std::vector<uint64_t> ne, double mean, double deviation) {
     // As in real files: vectors and routers stay as they are.
     const bool plain = ne.size() == 1 || name.ends_with(".bias") || name.ends_with("_inp.weight");
-    Tensor t{name, ne, plain ? static_cast<uint32_t>(kTensorF32) : s_.weight_type, {}};
-    uint64_t n = 1;
-    for (const uint64_t e : ne) n *= e;
-    const uint64_t stream = s_.seed * 1000 + file_.tensors.size();
-    std::vector<float> values(n);
-    for (uint64_t i = 0; i < n; ++i) {
-      values[i] = static_cast<float>(mean + deviation * random_normal(stream, i));
-    }
-    if (t.type == kTensorQ4_0) {
-      t.data = to_q4_0(values);
-    } else if (t.type == kTensorF16) {
-      t.data.resize(n * 2);
-      for (uint64_t i = 0; i < n; ++i) {
-        const uint16_t half = to_f16(values[i]);
-        std::memcpy(t.data.data() + 2 * i, &half, 2);
-      }
-    } else {
-      t.data.resize(n * 4);
-      std::memcpy(t.data.data(), values.data(), n * 4);
-    }
-    file_.tensors.push_back(std::move(t));
+    file_.tensors.push_back(random_tensor(
+        name, std::move(ne), plain ? static_cast<uint32_t>(kTensorF32) : s_.weight_type, mean,
+        deviation, s_.seed * 1000 + file_.tensors.size()));
   }
   void matrix(const std::string& name, int in, int out, double gain = 1.0) {
     add(name, {static_cast<uint64_t>(in), static_cast<uint64_t>(out)}, 0, gain / std::sqrt(in));
