@@ -37,6 +37,9 @@ struct Embedding {
 Result<std::vector<Embedding>> embed(Engine& engine, std::span<const std::vector<Token>> texts,
                                      const EmbedOptions& options = {});
 
+// Errors: an encoder, for whoever needs the next token. The message has the way out.
+Status check_decoder(const ModelInfo& model);
+
 // Divides by a norm, llama.cpp's numbers: -1 none, 0 such that the largest magnitude becomes
 // 32,760, 1 taxicab, 2 euclidean, p > 2 the p-norm. Zeros stay. Errors: a number below -1.
 Status normalize_embedding(std::span<float> values, int norm);

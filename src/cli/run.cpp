@@ -15,6 +15,7 @@
 #include "cli/run_options.h"
 #include "cli/run_report.h"
 #include "cli/sampling_report.h"
+#include "heed/embed.h"
 #include "session/generate.h"
 
 namespace heed::cli {
@@ -88,10 +89,7 @@ Status RunVerb::prepare(const std::string& user) {
   HEED_ASSIGN(path_, model_path(o_.model, o_.offline, o_.progress_mode()));
   whereabouts().phase = "reading the model's header";
   HEED_ASSIGN(result_.model, Model::inspect(path_));
-  if (result_.model.encoder) {
-    return error(Code::kUnsupported, path_, ": architecture ", result_.model.architecture,
-                 " is an encoder, which answers nothing; its vectors: heed embed -m ", o_.model);
-  }
+  HEED_TRY(check_decoder(result_.model));
   const int64_t trained = result_.model.trained_context;
   const int64_t longest = longest_context(result_.model, o_.engine.rope);
   if (o_.context > longest) {

@@ -11,7 +11,7 @@
 #include "cli/parse.h"
 #include "cli/sampling_report.h"
 #include "cli/terminal.h"
-#include "heed/engine.h"
+#include "heed/embed.h"
 #include "model/weight_uses.h"
 
 namespace heed::cli {
@@ -90,6 +90,10 @@ void print_info(const ModelInfo& info, const std::string& linear) {
   }
   fmt::print("\npages         K {}, V {}\n", format_name(info.default_k),
              format_name(info.default_v));
+  if (info.encoder || info.pooling != Pooling::kNone) {
+    fmt::print("embeddings    {}pooling {}\n", info.encoder ? "encoder, " : "",
+               pooling_name(info.pooling));
+  }
   fmt::print("chat template {}\n", info.has_chat_template ? "yes" : "none");
   if (!info.sampling.empty()) fmt::print("sampling      {}\n", sampling_text(info.sampling));
   fmt::print("products      {}\n", linear);
@@ -149,6 +153,8 @@ Json info_json(const ModelInfo& info, const std::string& linear) {
           {"k_format", format_name(info.default_k)},
           {"v_format", format_name(info.default_v)},
           {"has_chat_template", info.has_chat_template},
+          {"encoder", info.encoder},
+          {"pooling", pooling_name(info.pooling)},
           {"sampling", sampling_json(info.sampling)},
           {"linear", linear}};
 }

@@ -13,6 +13,7 @@
 #include "eval/peer_isa.h"
 #include "eval/reference_kl.h"
 #include "eval/statistics.h"
+#include "heed/embed.h"
 
 namespace heed::eval {
 namespace {
@@ -194,6 +195,7 @@ void BenchRun::add_rows(const BenchTest& test, const std::vector<EngineRounds>& 
 Result<BenchReport> BenchRun::run() {
   if (options_.compare_llama) HEED_TRY(check_peer_isa());
   HEED_ASSIGN(info_, Model::inspect(options_.model));
+  HEED_TRY(check_decoder(info_));
   HEED_ASSIGN(const auto tests, list_tests(options_, info_.trained_context));
   const int64_t end = last_position(tests);
   HEED_TRY(check_bench_memory(options_, tests));

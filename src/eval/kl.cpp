@@ -13,6 +13,7 @@
 #include "eval/llama_memory.h"
 #include "eval/memory_check.h"
 #include "eval/paired_pass.h"
+#include "heed/embed.h"
 #include "model/file_hash.h"
 #include "model/sha256.h"
 
@@ -88,6 +89,7 @@ Result<std::vector<MemoryNeed>> needs_of(const KlOptions& options, const EngineO
 
 Status check_kl_memory(const KlOptions& options, const EngineOptions& engine) {
   HEED_ASSIGN(const ModelInfo info, Model::inspect(options.model));
+  HEED_TRY(check_decoder(info));
   if (options.context > info.trained_context) {
     return error(Code::kOutOfRange, "windows of ", options.context,
                  " tokens: the model was trained for ", info.trained_context, "; use -c ",

@@ -235,6 +235,13 @@ Result<std::vector<Embedding>> embed(Engine& engine, std::span<const std::vector
   return guarded("embedding", [&] { return Embedder(engine, texts, options).run(); });
 }
 
+Status check_decoder(const ModelInfo& model) {
+  if (!model.encoder) return Status::ok();
+  return error(Code::kUnsupported, model.path, ": architecture ", model.architecture,
+               " is an encoder, which gives vectors and no next token: heed embed -m ", model.path,
+               ", or embed() of heed/embed.h");
+}
+
 Status normalize_embedding(std::span<float> values, int norm) {
   if (norm < -1) {
     return error(Code::kOutOfRange, "the norm is ", norm,

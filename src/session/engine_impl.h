@@ -33,8 +33,6 @@ struct Engine::Impl {
 
   const Hyperparameters& hyper() const { return *model->impl().hyper; }
 
-  // Errors: an encoder, which has no next token.
-  Status check_decoder() const;
   Status check_tokens(std::span<const Token> tokens) const;
   // Room for n more tokens in the context; the message has both numbers and the way out.
   Status check_context(SeqId seq, int64_t n) const;

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/guard.h"
 #include "base/text.h"
+#include "heed/embed.h"
 #include "session/encoder_graph.h"
 #include "session/engine_impl.h"
 
@@ -16,13 +17,6 @@ Status no_memory(const char* what) {
 }
 
 }  // namespace
-
-Status Engine::Impl::check_decoder() const {
-  if (!hyper().arch->encoder) return Status::ok();
-  return error(Code::kUnsupported, "architecture ", hyper().arch->name,
-               " is an encoder: it gives rows for a text and no next token; use heed embed, or ",
-               "embed() of heed/embed.h");
-}
 
 Status Engine::Impl::check_tokens(std::span<const Token> tokens) const {
   const int vocab = hyper().vocab;
@@ -122,7 +116,7 @@ Status Engine::Impl::adopt(SeqId seq, Logits held) {
 }
 
 Status Engine::Impl::prefill(SeqId seq, std::span<const Token> tokens, const PrefillOptions& call) {
-  HEED_TRY(check_decoder());
+  HEED_TRY(check_decoder(model->info()));
   HEED_TRY(check_sequence(seq));
   if (tokens.empty()) return Status(Code::kInvalidArgument, "a prompt needs at least one token");
   HEED_TRY(check_tokens(tokens));
@@ -198,7 +192,7 @@ Status Engine::Impl::emit_logits(StepGraph& graph, std::vector<float>& last,
 }
 
 Status Engine::Impl::decode(std::span<const SeqToken> tokens, const CancelToken* cancel) {
-  HEED_TRY(check_decoder());
+  HEED_TRY(check_decoder(model->info()));
   if (tokens.empty() || tokens.size() > static_cast<size_t>(options.max_sequences)) {
     return error(Code::kOutOfRange, "decode of ", tokens.size(), " sequences, must be 1 to ",
                  options.max_sequences, " (max_sequences)");

@@ -32,7 +32,7 @@ inline Rows llama_embeddings(const std::string& path, const std::vector<std::vec
   params.n_seq_max = static_cast<uint32_t>(texts.size());
   params.n_threads = params.n_threads_batch = 1;
   params.embeddings = true;
-  params.pooling_type = static_cast<llama_pooling_type>(options.pooling);
+  params.pooling_type = static_cast<enum llama_pooling_type>(options.pooling);
   params.flash_attn_type =
       options.flash ? LLAMA_FLASH_ATTN_TYPE_ENABLED : LLAMA_FLASH_ATTN_TYPE_DISABLED;
   params.type_k = params.type_v = GGML_TYPE_F32;
