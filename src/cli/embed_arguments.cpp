@@ -62,10 +62,7 @@ void bind_engine(CLI::App& app, EmbedArguments& o) {
       ->check(CLI::Range(1, EngineOptions::kMaxChunk))
       ->capture_default_str();
   add_threads(app, o.threads);
-  add(app, "--cache-type-k", o.k_type, "Format of keys (-ctk); default: the model's")
-      ->check(one_of({"f32", "f16", "bf16"}));
-  add(app, "--cache-type-v", o.v_type, "Format of values (-ctv)")
-      ->check(one_of({"f32", "f16", "bf16"}));
+  o.formats.bind(app);
   add_linear(app, o.linear);
   add_flag(app, "--offline", o.offline, "Do not download");
   add_flag(app, "-q,--quiet", o.quiet, "Nothing but the vectors and errors");
@@ -98,12 +95,7 @@ Status EmbedArguments::settle() {
   if (!pooling_word.empty()) {
     HEED_ASSIGN(pooling, parse_pooling(pooling_word));
   }
-  if (!k_type.empty()) {
-    HEED_ASSIGN(engine.k, parse_format(k_type));
-  }
-  if (!v_type.empty()) {
-    HEED_ASSIGN(engine.v, parse_format(v_type));
-  }
+  HEED_TRY(formats.settle(engine));
   engine.chunk = ubatch;
   engine.context = context;
   return Status::ok();

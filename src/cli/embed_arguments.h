@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/page_formats.h"
 #include "cli/terminal.h"
 #include "heed/embed.h"
 
@@ -20,7 +21,8 @@ struct EmbedArguments {
   std::vector<std::string> positional;  // a text each
   std::string prompt, file, separator = "\n";
   std::string pooling_word, format, output = "text";
-  std::string k_type, v_type, linear = "heed";
+  std::string linear = "heed";
+  PageFormats formats;
   int norm = 2;
   int64_t context = 0;
   int ubatch = 512, threads = 0;

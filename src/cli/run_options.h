@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "cli/page_formats.h"
 #include "cli/prompt.h"
 #include "cli/sampling_options.h"
 #include "cli/terminal.h"
@@ -21,7 +22,7 @@ struct RunOptions {
   PromptSource prompt;
   std::string system;
   SamplingOptions sampling;
-  std::string k_type, v_type;
+  PageFormats formats;
   std::string linear = "heed";
   std::string flash = "on";
   std::string rope_scaling;
