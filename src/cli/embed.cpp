@@ -85,14 +85,21 @@ Status EmbedVerb::check_memory(const std::string& path) {
   load.threads = o_.threads;
   HEED_ASSIGN(load.linear, parse_linear(o_.linear));
   HEED_ASSIGN(result_.plan, predict_memory(path, load, o_.engine, run));
-  const MemoryPlan& plan = result_.plan;
+  const auto rows =
+      result_.pooling == Pooling::kNone ? total : static_cast<int64_t>(result_.texts.size());
+  // JSON holds each number as a value, and then all of them as text.
+  const uint64_t vectors = static_cast<uint64_t>(rows) * static_cast<uint64_t>(result_.width) *
+                           (o_.output == "json" ? 48 : sizeof(float));
+  MemoryPlan& plan = result_.plan;
+  plan.peak += vectors;
   const std::vector<eval::MemoryNeed> needs = {
       {"weights", plan.weights},
       {"keys and values", plan.kv},
-      {"graphs and the process", plan.peak - plan.weights - plan.kv}};
+      {"vectors", vectors},
+      {"graphs and the process", plan.peak - plan.weights - plan.kv - vectors}};
   return eval::check_memory(
       fmt::format("{}: texts of up to {} tokens", path, longest), needs,
-      "shorten the longest text, take a smaller -c or -ub, a smaller model, or free memory",
+      "give fewer texts at a time, a smaller -c or -ub, a smaller model, or free memory",
       [this](const std::string& line) {
         if (!o_.quiet) note(line);
       });
@@ -163,9 +170,11 @@ void EmbedVerb::print() const {
     print_json(to_json(result_));
     return;
   }
-  const std::string text =
-      o_.format.empty() ? embedding_text(result_) : embedding_form(result_, o_.format);
-  std::fwrite(text.data(), 1, text.size(), stdout);
+  if (o_.format.empty()) {
+    print_embeddings(result_);
+  } else {
+    print_form(result_, o_.format);
+  }
   std::fflush(stdout);
   if (o_.quiet) return;
   const double rate = static_cast<double>(result_.total_tokens()) / std::max(result_.embed_s, 1e-9);

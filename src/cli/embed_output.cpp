@@ -8,7 +8,6 @@
 #include <numeric>
 #include <span>
 
-#include "base/text.h"
 #include "cli/terminal.h"
 
 namespace heed::cli {
@@ -47,44 +46,41 @@ std::string head_of(const std::string& text, size_t bytes) {
   return printable(text.substr(0, bytes));
 }
 
-// One line is one embedding: a line end of the text may not begin another.
-std::string cosine_table(const EmbedResult& r) {
-  const auto label = [&](size_t i, size_t bytes) {
-    std::string text = head_of(r.texts[i], bytes);
-    std::replace(text.begin(), text.end(), '\n', ' ');
-    return text;
-  };
-  std::string out = "\ncosine similarity matrix:\n\n";
-  for (size_t i = 0; i < r.texts.size(); ++i) out += fmt::format("{:>6} ", label(i, 6));
-  out += '\n';
-  const auto cosines = r.cosines();
-  for (size_t i = 0; i < cosines.size(); ++i) {
-    for (const double cosine : cosines[i]) out += fmt::format("{:6.2f} ", cosine);
-    out += label(i, 10) + '\n';
-  }
-  return out;
+// One line is one row: a line end of the text may not begin another.
+std::string label(const std::string& text, size_t bytes) {
+  std::string line = head_of(text, bytes);
+  std::replace(line.begin(), line.end(), '\n', ' ');
+  return line;
 }
 
-std::string objects(const EmbedResult& r, bool with_cosines) {
-  std::string out = "{\n  \"object\": \"list\",\n  \"data\": [\n";
+void print_cosine_table(const EmbedResult& r) {
+  fmt::print("\ncosine similarity matrix:\n\n");
+  for (const std::string& text : r.texts) fmt::print("{:>6} ", label(text, 6));
+  fmt::print("\n");
+  for (size_t i = 0; i < r.texts.size(); ++i) {
+    fmt::print("{:6.2f} {}\n", fmt::join(r.cosines_of(i), " "), label(r.texts[i], 10));
+  }
+}
+
+void print_objects(const EmbedResult& r, bool with_cosines) {
+  fmt::print("{{\n  \"object\": \"list\",\n  \"data\": [\n");
   const auto rows = rows_of(r);
   for (size_t i = 0; i < rows.size(); ++i) {
-    out += fmt::format(
+    fmt::print(
         "    {{\n      \"object\": \"embedding\",\n      \"index\": {},\n"
         "      \"embedding\": [{}]\n    }}{}\n",
         i, joined(rows[i], r.norm, ","), i + 1 < rows.size() ? "," : "");
   }
-  out += "  ]";
-  const auto cosines = with_cosines ? r.cosines() : std::vector<std::vector<double>>();
-  if (cosines.size() > 1) {
-    out += ",\n  \"cosineSimilarity\": [\n";
-    for (size_t i = 0; i < cosines.size(); ++i) {
-      out += fmt::format("    [{:6.2f} ]{}\n", fmt::join(cosines[i], ", "),
-                         i + 1 < cosines.size() ? "," : "");
+  fmt::print("  ]");
+  const size_t n = r.texts.size();
+  if (with_cosines && n > 1 && r.pooling != Pooling::kNone) {
+    fmt::print(",\n  \"cosineSimilarity\": [\n");
+    for (size_t i = 0; i < n; ++i) {
+      fmt::print("    [{:6.2f} ]{}\n", fmt::join(r.cosines_of(i), ", "), i + 1 < n ? "," : "");
     }
-    out += "  ]";
+    fmt::print("  ]");
   }
-  return out + "\n}\n";
+  fmt::print("\n}}\n");
 }
 
 // The shortest digits that give the same fp32.
@@ -125,50 +121,50 @@ bool EmbedResult::shows_cosines() const {
   return texts.size() > 1 && texts.size() <= kMost && pooling != Pooling::kNone;
 }
 
-std::vector<std::vector<double>> EmbedResult::cosines() const {
-  std::vector<std::vector<double>> all;
-  if (pooling == Pooling::kNone) return all;
-  for (const Embedding& a : embeddings) {
-    std::vector<double>& row = all.emplace_back();
-    for (const Embedding& b : embeddings) row.push_back(cosine_similarity(a.values, b.values));
+std::vector<double> EmbedResult::cosines_of(size_t text) const {
+  std::vector<double> row;
+  for (const Embedding& other : embeddings) {
+    row.push_back(cosine_similarity(embeddings[text].values, other.values));
   }
-  return all;
+  return row;
 }
 
-std::string embedding_text(const EmbedResult& r) {
+void print_embeddings(const EmbedResult& r) {
   constexpr size_t kOfMany = 16, kOfEnds = 3;
   const auto rows = rows_of(r);
-  std::string out;
-  for (size_t i = 0; i < rows.size(); ++i) {
-    const auto add = [&](std::span<const float> part) {
-      for (const float value : part) {
-        out += r.norm == 0 ? fmt::format("{:6.0f} ", value) : fmt::format("{:9.6f} ", value);
-      }
-    };
-    out += fmt::format("embedding {}: ", i);
-    if (r.pooling == Pooling::kNone && rows[i].size() > 2 * kOfEnds) {
-      add(rows[i].first(kOfEnds));
-      out += " ... ";
-      add(rows[i].last(kOfEnds));
-    } else {
-      add(rows[i].first(rows.size() > 1 ? std::min(kOfMany, rows[i].size()) : rows[i].size()));
+  const auto print = [&r](std::span<const float> part) {
+    for (const float value : part) {
+      fmt::print("{} ",
+                 r.norm == 0 ? fmt::format("{:6.0f}", value) : fmt::format("{:9.6f}", value));
     }
-    out += '\n';
+  };
+  for (size_t i = 0; i < rows.size(); ++i) {
+    fmt::print("embedding {}: ", i);
+    if (r.pooling == Pooling::kNone && rows[i].size() > 2 * kOfEnds) {
+      print(rows[i].first(kOfEnds));
+      fmt::print(" ... ");
+      print(rows[i].last(kOfEnds));
+    } else {
+      print(rows.size() > 1 ? rows[i].first(std::min(kOfMany, rows[i].size())) : rows[i]);
+    }
+    fmt::print("\n");
   }
-  if (r.shows_cosines()) out += cosine_table(r);
-  return out;
+  if (r.shows_cosines()) print_cosine_table(r);
 }
 
-std::string embedding_form(const EmbedResult& r, const std::string& form) {
-  if (form == "json" || form == "json+") return objects(r, form == "json+");
+void print_form(const EmbedResult& r, const std::string& form) {
+  if (form == "json" || form == "json+") return print_objects(r, form == "json+");
   const bool array = form == "array";
-  std::string out;
-  for (const std::span<const float> row : rows_of(r)) {
-    if (array && !out.empty()) out += ',';
-    const std::string numbers = joined(row, r.norm, array ? "," : " ");
-    out += array ? cat("[", numbers, "]") : numbers + '\n';
+  const auto rows = rows_of(r);
+  if (array) fmt::print("[");
+  for (size_t i = 0; i < rows.size(); ++i) {
+    if (array) {
+      fmt::print("{}[{}]", i > 0 ? "," : "", joined(rows[i], r.norm, ","));
+    } else {
+      fmt::print("{}\n", joined(rows[i], r.norm, " "));
+    }
   }
-  return array ? cat("[", out, "]\n") : out;
+  if (array) fmt::print("]\n");
 }
 
 Json to_json(const EmbedResult& r) {
@@ -182,7 +178,9 @@ Json to_json(const EmbedResult& r) {
               {"normalize", r.norm},
               {"prompt_tokens", r.total_tokens()},
               {"embeddings", embeddings_json(r)}};
-  if (r.shows_cosines()) out["cosine_similarity"] = r.cosines();
+  for (size_t i = 0; r.shows_cosines() && i < r.texts.size(); ++i) {
+    out["cosine_similarity"].push_back(r.cosines_of(i));
+  }
   const double rate = r.embed_s > 0 ? static_cast<double>(r.total_tokens()) / r.embed_s : 0;
   out["timings"] = {{"load_s", r.load_s}, {"embed_s", r.embed_s}, {"tokens_per_second", rate}};
   out["memory"] = {{"predicted_peak_bytes", r.plan.peak},

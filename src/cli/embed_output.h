@@ -28,14 +28,15 @@ struct EmbedResult {
   int64_t total_tokens() const;
   // Unasked; a table of thousands of texts says nothing.
   bool shows_cosines() const;
-  // Every pair of texts, [texts, texts]; empty of rows by token.
-  std::vector<std::vector<double>> cosines() const;
+  // Of one text to each.
+  std::vector<double> cosines_of(size_t text) const;
 };
 
-// The text of llama-embedding: numbers of each vector and, of several texts, their cosines.
-std::string embedding_text(const EmbedResult& result);
+// Row by row to stdout. The text of llama-embedding: numbers of each vector and, of several texts,
+// their cosines.
+void print_embeddings(const EmbedResult& result);
 // One of llama-embedding's other forms: "array", "json", "json+", "raw".
-std::string embedding_form(const EmbedResult& result, const std::string& form);
+void print_form(const EmbedResult& result, const std::string& form);
 nlohmann::ordered_json to_json(const EmbedResult& result);
 
 }  // namespace heed::cli
