@@ -4,6 +4,7 @@
 #include <string>
 
 #include "cli/prompt.h"
+#include "cli/run_tools.h"
 #include "cli/sampling_options.h"
 #include "cli/terminal.h"
 #include "heed/generate.h"
@@ -21,6 +22,7 @@ struct RunOptions {
   PromptSource prompt;
   std::string system;
   SamplingOptions sampling;
+  ToolFlags tools;
   std::string k_type, v_type;
   std::string linear = "heed";
   std::string flash = "on";
