@@ -211,21 +211,36 @@ std::vector<std::string> names_of(const std::vector<Tool>& tools) {
   return out;
 }
 
+Status check_choice(const ChatRequest& request) {
+  if (request.tool.empty()) return Status::ok();
+  ChatRequest copy = request;
+  return choose_tool(request.tool, copy);
+}
+
+std::string prompt_as_json(const common_chat_templates* templates, const ChatRequest& request) {
+  return json_of(common_chat_templates_apply(templates, inputs_of(request))).dump_safe();
+}
+
 }  // namespace
 
 Result<ChatPrompt> prepare_chat(const Model& model, const ChatRequest& request) {
   return guarded("preparing the conversation", [&]() -> Result<ChatPrompt> {
-    const std::vector<std::string> names = names_of(request.tools);
-    const bool known = std::find(names.begin(), names.end(), request.tool) != names.end();
-    if (!request.tool.empty() && !known) {
-      ChatRequest copy = request;
-      return choose_tool(request.tool, copy);
-    }
-    HEED_ASSIGN(
-        const std::string text,
-        with_template(model.impl().vocab, [&](const common_chat_templates* templates) {
-          return json_of(common_chat_templates_apply(templates, inputs_of(request))).dump_safe();
-        }));
+    HEED_TRY(check_choice(request));
+    HEED_ASSIGN(const std::string text,
+                with_template(model.impl().vocab, [&](const common_chat_templates* templates) {
+                  return prompt_as_json(templates, request);
+                }));
+    return read_back(text, prompt_of);
+  });
+}
+
+Result<ChatPrompt> prepare_chat_with(const std::string& jinja, const ChatRequest& request) {
+  return guarded("preparing the conversation", [&]() -> Result<ChatPrompt> {
+    HEED_TRY(check_choice(request));
+    HEED_ASSIGN(const std::string text,
+                with_template(jinja, [&](const common_chat_templates* templates) {
+                  return prompt_as_json(templates, request);
+                }));
     return read_back(text, prompt_of);
   });
 }

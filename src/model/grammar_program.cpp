@@ -152,7 +152,8 @@ class Parser {
     if (name.empty()) return fault("expected the name of a rule, found ", here());
     const uint32_t number = rule_number(name, start);
     space(false);
-    if (text_.substr(at_, 3) != "::=") return fault("expected ::= behind the name of a rule, found ", here());
+    if (text_.substr(at_, 3) != "::=")
+      return fault("expected ::= behind the name of a rule, found ", here());
     at_ += 3;
     space(true);
     HEED_ASSIGN(Steps code, alternatives(false, 0));

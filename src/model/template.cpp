@@ -32,9 +32,11 @@ common_chat_templates_inputs make_inputs(std::span<const ChatMessage> messages,
 
 constexpr const char* kWayOut = "; --raw runs without it";
 
-Result<std::string> run_template(const llama_model* model, const TemplateWork& work) {
+// A template that is given goes before the model's.
+Result<std::string> run_template(const llama_model* model, const std::string& given,
+                                 const TemplateWork& work) {
   try {
-    const common_chat_templates_ptr templates = common_chat_templates_init(model, "");
+    const common_chat_templates_ptr templates = common_chat_templates_init(model, given);
     if (!common_chat_templates_was_explicit(templates.get())) {
       return Status(Code::kUnsupported, "the chat template of the model file is empty");
     }
@@ -42,6 +44,16 @@ Result<std::string> run_template(const llama_model* model, const TemplateWork& w
   } catch (const std::exception& e) {
     return error(Code::kCorrupt, "the chat template of the model file failed: ", e.what());
   }
+}
+
+// Jinja is a language with loops and recursion: what a file brings may never end, take all memory
+// or the whole stack. Templates of real models are below 64 KiB and take milliseconds.
+Result<std::string> run_in_child(const llama_model* model, const std::string& given,
+                                 const TemplateWork& work) {
+  route_library_logs();
+  silence_common_log();
+  return run_limited("the chat template of the model file", {},
+                     [&] { return run_template(model, given, work); });
 }
 
 }  // namespace
@@ -52,19 +64,19 @@ void silence_common_log() {
 }
 
 Result<std::string> with_template(const llama_model* model, const TemplateWork& work) {
-  route_library_logs();
-  silence_common_log();
   // llama.cpp falls back to ChatML, which a base model never saw.
   if (model == nullptr || llama_model_chat_template(model, nullptr) == nullptr) {
     return Status(Code::kUnsupported,
                   "the model file has no chat template (a base model); give it raw text");
   }
-  // Jinja is a language with loops and recursion: what a file brings may never end, take all memory
-  // or the whole stack. Templates of real models are below 64 KiB and take milliseconds.
-  const Result<std::string> text = run_limited("the chat template of the model file", {},
-                                               [&] { return run_template(model, work); });
+  const Result<std::string> text = run_in_child(model, "", work);
   if (text.is_ok()) return text;
   return Status(text.code(), text.message() + kWayOut);
+}
+
+Result<std::string> with_template(const std::string& jinja, const TemplateWork& work) {
+  if (jinja.empty()) return Status(Code::kInvalidArgument, "the chat template is empty");
+  return run_in_child(nullptr, jinja, work);
 }
 
 Result<std::string> apply_template(const llama_model* model, std::span<const ChatMessage> messages,

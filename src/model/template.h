@@ -4,6 +4,7 @@
 #include <functional>
 #include <string>
 
+#include "heed/chat.h"
 #include "heed/status.h"
 
 struct common_chat_templates;
@@ -15,6 +16,9 @@ namespace heed {
 // template. Errors besides: the file has no template.
 using TemplateWork = std::function<std::string(const common_chat_templates* templates)>;
 Result<std::string> with_template(const llama_model* model, const TemplateWork& work);
+// The same for a template that no file brings.
+Result<std::string> with_template(const std::string& jinja, const TemplateWork& work);
+Result<ChatPrompt> prepare_chat_with(const std::string& jinja, const ChatRequest& request);
 
 // llama.cpp's common code reports by exception as well, and its logger would start a thread.
 void silence_common_log();
