@@ -63,7 +63,9 @@ class RunVerb final : public Verb {
            "\"Anna\"\n"
            "  heed run smollm2:135m \"Is it warm at 30 C?\" --grammar 'root ::= \"yes\" | \"no\"'\n"
            "  heed run smollm2:135m \"Anna is 7.\" -j '{\"type\": \"object\", \"properties\": "
-           "{\"age\": {\"type\": \"integer\"}}}'\n";
+           "{\"age\": {\"type\": \"integer\"}}}'\n"
+           "  heed run -m model.gguf \"Will it rain in Ulm?\" --tools tools.json --tool-choice "
+           "auto\n";
   }
   void options(CLI::App& app) override { o_.bind(app); }
   int run() override;

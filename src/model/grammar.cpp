@@ -54,8 +54,14 @@ Result<Token> token_named(const llama_vocab* vocab, std::string_view name) {
 // Bytes of the character that begins with this one; 0: none does.
 int bytes_of(uint8_t lead) {
   if (lead < 0x80) return 1;
-  if (lead < 0xC2 || lead >= 0xF8) return 0;
+  if (lead < 0xC2 || lead > 0xF4) return 0;
   return lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
+}
+
+// A token by name must stand for text, as llama.cpp wants it: bytes of a character are none.
+bool begins_with_a_character(std::string_view piece) {
+  const int bytes = piece.empty() ? 0 : bytes_of(static_cast<uint8_t>(piece[0]));
+  return bytes > 0 && static_cast<size_t>(bytes) <= piece.size();
 }
 
 }  // namespace
@@ -204,7 +210,7 @@ bool TokenGrammar::names_token(Token token) const {
 
 Result<bool> TokenGrammar::fits(Token token, std::string_view piece) {
   if (piece.empty() || piece[0] == '\0') return false;
-  if (partial_.left == 0 && names_token(token)) return true;
+  if (partial_.left == 0 && names_token(token) && begins_with_a_character(piece)) return true;
   Cursor at{0, partial_};
   for (const char byte : piece) {
     HEED_ASSIGN(const bool alive, advance(at, static_cast<uint8_t>(byte)));
@@ -229,8 +235,10 @@ Result<std::vector<char>> TokenGrammar::allowed_tokens() {
   size_t alive = 0;  // bytes that the grammar takes, of the piece before
   for (size_t i = 0; i < order.tokens.size(); ++i) {
     const Token token = order.tokens[i];
-    if (named && names_token(token)) allowed[static_cast<size_t>(token)] = 1;
     const std::string_view piece = order.piece(i);
+    if (named && names_token(token) && begins_with_a_character(piece)) {
+      allowed[static_cast<size_t>(token)] = 1;
+    }
     if (order.common[i] > alive) continue;  // both begin with what died
     alive = order.common[i];
     cursors.resize(piece.size() + 1);

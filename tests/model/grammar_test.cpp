@@ -54,6 +54,15 @@ std::vector<Token> open_tokens(const std::vector<llama_token_data>& candidates) 
   return out;
 }
 
+// llama.cpp takes 0xF5 and above for the first of four bytes, with which no character begins.
+void drop_impossible_bytes(const llama_vocab* vocab, std::vector<Token>& open) {
+  std::erase_if(open, [&](Token token) {
+    char piece[32];
+    const int n = llama_token_to_piece(vocab, token, piece, sizeof piece, 0, true);
+    return n == 1 && static_cast<uint8_t>(piece[0]) > 0xF4;
+  });
+}
+
 std::unique_ptr<TokenGrammar> made(const llama_vocab* vocab, const std::string& gbnf) {
   GrammarOptions options;
   options.gbnf = gbnf;
@@ -82,7 +91,8 @@ TEST(grammar, allows_at_every_step_of_a_random_answer_what_llama_cpp_allows) {
           const Status any = own->forbid(mine);
           llama_token_data_array array{theirs.data(), theirs.size(), -1, false};
           llama_sampler_apply(peer.get(), &array);
-          const std::vector<Token> open = open_tokens(theirs);
+          std::vector<Token> open = open_tokens(theirs);
+          drop_impossible_bytes(vocab, open);
           ASSERT_EQ(open_tokens(mine), open) << gbnf << ", step " << i;
           ASSERT_EQ(any.is_ok(), !open.empty());
           if (open.empty()) break;
@@ -291,16 +301,16 @@ TEST_F(GrammarOfBytes, what_the_vocabulary_cannot_write_is_an_error_and_no_end) 
 TEST_F(GrammarOfBytes, too_many_ways_end_in_an_error_not_in_an_endless_search) {
   // Every rule calls every other without a character: callers grow with the square of the text.
   std::string gbnf = "root ::= r0+\n";
-  for (int i = 0; i < 60; ++i) {
+  for (int i = 0; i < 100; ++i) {
     gbnf += "r" + std::to_string(i) + " ::=";
-    for (int j = 0; j < 60; ++j) gbnf += " r" + std::to_string(j) + " r0 |";
+    for (int j = 0; j < 100; ++j) gbnf += " r" + std::to_string(j) + " r0 |";
     gbnf += " \"a\"\n";
   }
   const auto grammar = made(vocab_, gbnf);
   const auto token = tokenize(model_.get(), "a", false, false);
   ASSERT_TRUE(token.is_ok());
   Status status;
-  for (int i = 0; i < 400 && status.is_ok(); ++i) status = grammar->accept(token->front());
+  for (int i = 0; i < 50 && status.is_ok(); ++i) status = grammar->accept(token->front());
   EXPECT_EQ(status.code(), Code::kResourceExhausted) << status.message();
 }
 
