@@ -27,11 +27,11 @@ struct ToolCall {
 };
 
 struct ChatTurn {
-  std::string role;  // "system", "user", "assistant", "tool"
-  std::string content;
-  std::string reasoning;                // of the assistant, apart from what it says
-  std::vector<ToolCall> tool_calls;     // of the assistant
-  std::string tool_call_id, tool_name;  // of a tool's result
+  std::string role = {};  // "system", "user", "assistant", "tool"
+  std::string content = {};
+  std::string reasoning = {};                     // of the assistant, apart from what it says
+  std::vector<ToolCall> tool_calls = {};          // of the assistant
+  std::string tool_call_id = {}, tool_name = {};  // of a tool's result
 };
 
 struct Tool {

@@ -22,7 +22,7 @@ struct LogitBias {
 struct GrammarTrigger {
   enum class Kind : uint8_t { kWord, kToken, kPattern, kWholePattern };
   Kind kind = Kind::kWord;
-  std::string text;  // a word, or a regular expression (ECMAScript)
+  std::string text = {};  // a word, or a regular expression (ECMAScript)
   Token token = 0;
 };
 

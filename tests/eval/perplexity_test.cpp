@@ -70,7 +70,9 @@ class PerplexityRun : public testing::Test {
 
 // The definition written out: fp64 softmax of llama.cpp's logits, window by window.
 double by_formula(const std::string& path, const std::string& text) {
-  const auto model = Model::load(path, {.threads = 1});
+  ModelOptions load;
+  load.threads = 1;
+  const auto model = Model::load(path, load);
   EXPECT_TRUE(model.is_ok()) << model.message();
   const auto tokens = (*model)->tokenize(text, true, false);
   LlamaOptions options;

@@ -78,7 +78,9 @@ tiny::File file_with(const char* jinja) {
 
 std::shared_ptr<Model> model_with(const char* jinja) {
   const tiny::TemporaryFile file(file_with(jinja));
-  auto model = Model::load(file.path(), {.threads = 1});
+  ModelOptions load;
+  load.threads = 1;
+  auto model = Model::load(file.path(), load);
   EXPECT_TRUE(model.is_ok()) << model.message();
   return model.is_ok() ? *model : nullptr;
 }
