@@ -249,12 +249,6 @@ TEST(chat, what_cannot_be_used_is_refused_with_a_reason) {
   const ChatRequest request = conversation(ToolChoice::kAuto);
   EXPECT_EQ(prepare_chat(*base, request).code(), Code::kUnsupported);
 
-  const auto endless = model_with(
-      "{% for i in range(1000000000) %}{% for j in range(1000) %}{% endfor %}{% endfor %}");
-  ASSERT_NE(endless, nullptr);
-  const auto hang = prepare_chat(*endless, request);
-  EXPECT_EQ(hang.code(), Code::kCorrupt) << hang.message();
-
   ChatRequest unknown = request;
   const Status near = choose_tool("wether", unknown);
   EXPECT_NE(near.message().find("did you mean 'weather'"), std::string::npos) << near.message();
