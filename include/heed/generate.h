@@ -16,7 +16,8 @@ namespace heed {
 struct GenerateOptions {
   int64_t max_tokens = -1;  // -1: until an end token or the context
   SamplerOptions sampler;
-  bool ignore_eos = false;  // goes into the sampler
+  bool ignore_eos = false;         // goes into the sampler
+  std::vector<std::string> stops;  // texts that end the answer and are cut off
   const CancelToken* cancel = nullptr;
   std::function<void(Token token, std::string_view text)> on_token;  // complete UTF-8 only
   std::function<void(int64_t done, int64_t total)> on_prefill;

@@ -5,6 +5,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "heed/model.h"
@@ -16,6 +17,32 @@ struct LogitBias {
   Token token = 0;
   float bias = 0;  // added to its logit; -infinity forbids the token
 };
+
+// Text or a token that puts a lazy grammar to work.
+struct GrammarTrigger {
+  enum class Kind : uint8_t { kWord, kToken, kPattern, kWholePattern };
+  Kind kind = Kind::kWord;
+  std::string text = {};  // a word, or a regular expression (ECMAScript)
+  Token token = 0;
+};
+
+// What the answer must match: llama.cpp's GBNF with its meaning, from the rule `root`.
+struct GrammarOptions {
+  std::string gbnf;  // empty: anything
+  // The rest is for tool calls (heed/chat.h), where a model may speak freely until it calls.
+  bool lazy = false;  // nothing is forbidden until a trigger
+  std::vector<GrammarTrigger> triggers;
+  std::string prefill;  // text of the prompt's end that the grammar has already passed
+  // Triggers in between are thoughts and no calls.
+  std::string think_start;
+  std::vector<std::string> think_ends;
+};
+
+// Errors name line and column. Tokens by name are taken for granted: those need a model.
+Status check_grammar(std::string_view gbnf);
+
+// GBNF that a JSON schema stands for. Errors: no JSON, or a schema that cannot be expressed.
+Result<std::string> grammar_of_schema(const std::string& json_schema);
 
 // llama.cpp's chain, defaults and spellings; temperature <= 0 is greedy.
 struct SamplerOptions {
@@ -48,6 +75,7 @@ struct SamplerOptions {
   bool ignore_eos = false;            // end tokens are forbidden, as by llama.cpp's --ignore-eos
   uint32_t seed = 0xFFFFFFFF;         // this value: from the clock
   std::vector<std::string> samplers;  // names in order; empty = llama.cpp's default chain
+  GrammarOptions grammar;
 };
 
 // Puts what the file recommends into `options`, as llama.cpp's programs do, but for the names in
@@ -61,10 +89,14 @@ class Sampler {
  public:
   static Result<std::unique_ptr<Sampler>> create(const Model& model, const SamplerOptions& options);
   ~Sampler();
-  // Chooses from logits [vocab] and remembers the choice for penalties. Errors: logits that are no
-  // numbers (a damaged model).
+  // Chooses from logits [vocab] and remembers the choice for penalties and grammar. With a grammar:
+  // the chain chooses, and where the grammar refuses its choice, the chain chooses again among what
+  // the grammar allows, as llama.cpp does. Errors: logits that are no numbers (a damaged
+  // model); nothing that the grammar allows.
   Result<Token> sample(std::span<const float> logits);
   Status accept(Token token);  // a prompt token, for penalties
+  // The grammar is matched to its end: no token but an end token could follow.
+  bool finished() const;
   uint32_t seed() const;
 
  private:

@@ -38,7 +38,7 @@ std::vector<std::string> verb_names() {
 
 int run_verb(const std::string& name, std::vector<std::string> arguments) {
   for (auto& verb : all_verbs()) {
-    if (name != verb->name()) continue;
+    if (name != verb->name() && name != verb->alias()) continue;
     CLI::App app;
     if (const auto code = parse(*verb, app, std::move(arguments))) return *code;
     return verb->run();
@@ -60,6 +60,7 @@ std::vector<std::unique_ptr<Verb>> all_verbs() {
   verbs.push_back(make_show());
   verbs.push_back(make_bench());
   verbs.push_back(make_kl());
+  verbs.push_back(make_perplexity());
   verbs.push_back(make_doctor());
   verbs.push_back(make_completion());
   verbs.push_back(make_man());

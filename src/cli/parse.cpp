@@ -18,9 +18,10 @@ struct ShortName {
   const char* option;
 };
 constexpr std::array kShortNames = {
-    ShortName{"-ub", "--ubatch-size"},   ShortName{"-ctk", "--cache-type-k"},
-    ShortName{"-ctv", "--cache-type-v"}, ShortName{"-fa", "--flash-attn"},
-    ShortName{"-sys", "--system"},       ShortName{"--n-predict", "--predict"},
+    ShortName{"-ub", "--ubatch-size"},      ShortName{"-ctk", "--cache-type-k"},
+    ShortName{"-ctv", "--cache-type-v"},    ShortName{"-fa", "--flash-attn"},
+    ShortName{"-sys", "--system"},          ShortName{"--n-predict", "--predict"},
+    ShortName{"-jf", "--json-schema-file"},
 };
 
 const char* long_name_of(const CLI::App& app, const std::string& spelling) {

@@ -61,7 +61,12 @@ class RunVerb final : public Verb {
            "  git diff | heed run qwen2.5-coder:0.5b -p \"Summarise this change.\"\n"
            "  heed run model.gguf -p \"Once upon a time\" --raw -n 64 -o json\n"
            "  heed run smollm2:135m -f book.txt -p \"Who?\" --compare llama.cpp --expect "
-           "\"Anna\"\n";
+           "\"Anna\"\n"
+           "  heed run smollm2:135m \"Is it warm at 30 C?\" --grammar 'root ::= \"yes\" | \"no\"'\n"
+           "  heed run smollm2:135m \"Anna is 7.\" -j '{\"type\": \"object\", \"properties\": "
+           "{\"age\": {\"type\": \"integer\"}}}'\n"
+           "  heed run -m model.gguf \"Will it rain in Ulm?\" --tools tools.json --tool-choice "
+           "auto\n";
   }
   void options(CLI::App& app) override { o_.bind(app); }
   int run() override;
@@ -72,6 +77,7 @@ class RunVerb final : public Verb {
   Status check_peak(const std::string& user);
   Status load_and_tokenize(const std::string& user);
   Status answer();
+  Status read_turn();
   Status run_peer();
   void stream(std::string_view text);
   void print() const;
@@ -81,6 +87,7 @@ class RunVerb final : public Verb {
   std::shared_ptr<Model> model_;
   std::unique_ptr<Engine> engine_;
   PromptTokens prompt_;
+  ChatPrompt chat_;  // with --tools
   RunResult result_;
 };
 
@@ -105,7 +112,7 @@ Status RunVerb::prepare(const std::string& user) {
 }
 
 Status RunVerb::check_peak(const std::string& user) {
-  HEED_ASSIGN(result_.plan, plan_run(path_, user, o_));
+  HEED_ASSIGN(result_.plan, plan_run(path_, user + o_.tools.text, o_));
   const MemoryPlan& plan = result_.plan;
   // An answer without a limit ends with an error instead of the system's out-of-memory killer.
   const uint64_t fixed = plan.peak - std::min(plan.kv, plan.peak);
@@ -128,7 +135,14 @@ Status RunVerb::load_and_tokenize(const std::string& user) {
              result_.model.trained_context, " tokens, products: ", result_.model.linear));
   }
   whereabouts().phase = "tokenising";
-  HEED_ASSIGN(prompt_, tokenize_prompt(*model_, user, o_.system, o_.raw, o_.quiet));
+  if (o_.tools.given()) {
+    HEED_ASSIGN(chat_, o_.tools.prepare(*model_, user, o_.system));
+    HEED_ASSIGN(prompt_.tokens, model_->tokenize(chat_.text, true, true));
+    prompt_.templated = true;
+    o_.sampler.grammar = chat_.grammar;
+  } else {
+    HEED_ASSIGN(prompt_, tokenize_prompt(*model_, user, o_.system, o_.raw, o_.quiet));
+  }
   result_.templated = prompt_.templated;
   const auto count = static_cast<int64_t>(prompt_.tokens.size());
   whereabouts().prompt_total = count;
@@ -139,7 +153,7 @@ Status RunVerb::load_and_tokenize(const std::string& user) {
 
 void RunVerb::stream(std::string_view text) {
   ++whereabouts().generated;
-  if (o_.json()) return;
+  if (o_.json() || o_.tools.given()) return;  // a call is no text for people
   // On a terminal the model's text may not move the cursor.
   const std::string out = is_terminal(STDOUT_FILENO) ? printable(text) : std::string(text);
   std::fwrite(out.data(), 1, out.size(), stdout);
@@ -156,6 +170,7 @@ Status RunVerb::answer() {
   options.max_tokens = o_.predict;
   options.sampler = o_.sampler;
   options.ignore_eos = o_.sampler.ignore_eos;
+  options.stops = chat_.stops;
   options.cancel = &interrupt_token();
   const Clock::time_point start = Clock::now();
   options.on_prefill = [&line, start](int64_t done, int64_t total) {
@@ -178,8 +193,31 @@ Status RunVerb::answer() {
   if (!o_.expect.empty()) {
     result_.correct = result_.generation.text.find(o_.expect) != std::string::npos;
   }
-  if (!o_.json() && !result_.generation.tokens.empty()) std::fputc('\n', stdout);
+  if (o_.tools.given()) HEED_TRY(read_turn());
+  if (!o_.json() && !o_.tools.given() && !result_.generation.tokens.empty()) {
+    std::fputc('\n', stdout);
+  }
   std::fflush(stdout);
+  return Status::ok();
+}
+
+// An answer that was cut off is read as far as it goes.
+Status RunVerb::read_turn() {
+  const Generation& g = result_.generation;
+  Result<ChatTurn> turn = parse_answer(chat_, g.text, g.stop == StopReason::kEnd);
+  if (!turn.is_ok()) {
+    note(cat("the answer is no call and no text that the template knows: ", turn.message()));
+    turn = ChatTurn{.role = "assistant", .content = g.text};
+  }
+  result_.turn = std::move(*turn);
+  if (o_.json()) return Status::ok();
+  const std::string& said = result_.turn->content;
+  if (!said.empty()) {
+    const std::string out = is_terminal(STDOUT_FILENO) ? printable(said) : said;
+    std::fwrite(out.data(), 1, out.size(), stdout);
+    std::fputc('\n', stdout);
+  }
+  if (!result_.turn->tool_calls.empty()) print_json(calls_json(result_.turn->tool_calls));
   return Status::ok();
 }
 

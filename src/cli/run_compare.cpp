@@ -29,6 +29,7 @@ Status answer(eval::LlamaBaseline& llama, const Model& model, Sampler& sampler,
     ++out.generated;
     HEED_ASSIGN(const std::string piece, model.piece(token));
     out.text += assembler.push(piece);
+    if (sampler.finished()) break;
     if (out.generated < limit) HEED_TRY(llama.decode(token));
   }
   out.decode_s = seconds_since(first);

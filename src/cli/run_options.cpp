@@ -98,6 +98,7 @@ void RunOptions::bind(CLI::App& app) {
   bind_prompt(app, *this);
   bind_engine(app, *this);
   sampling.bind(app);
+  tools.bind(app);
   bind_output(app, *this);
 }
 
@@ -132,6 +133,12 @@ Status RunOptions::settle() {
     return Status(Code::kInvalidArgument,
                   "--system has no place with --raw: the text goes in as it is; give one");
   }
+  HEED_TRY(tools.settle());
+  if (tools.given() && raw) {
+    return Status(Code::kInvalidArgument,
+                  "--tools are told to the model by its chat template, which --raw leaves out; "
+                  "give one");
+  }
   if (!expect.empty() && compare.empty()) {
     return Status(Code::kInvalidArgument, "--expect needs --compare llama.cpp");
   }
@@ -141,6 +148,10 @@ Status RunOptions::settle() {
   engine.context = context;
   engine.max_sequences = 1;
   HEED_ASSIGN(sampler, sampling.settle(prompt.escapes));
+  if (tools.given() && !sampler.grammar.gbnf.empty()) {
+    return Status(Code::kInvalidArgument,
+                  "--tools bring a grammar for their calls, so no other can be given");
+  }
   return Status::ok();
 }
 

@@ -5,6 +5,7 @@
 
 #include "cli/page_formats.h"
 #include "cli/prompt.h"
+#include "cli/run_tools.h"
 #include "cli/sampling_options.h"
 #include "cli/terminal.h"
 #include "heed/generate.h"
@@ -22,6 +23,7 @@ struct RunOptions {
   PromptSource prompt;
   std::string system;
   SamplingOptions sampling;
+  ToolFlags tools;
   PageFormats formats;
   std::string linear = "heed";
   std::string flash = "on";

@@ -5,6 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "cli/run_tools.h"
 #include "cli/sampling_report.h"
 #include "cli/terminal.h"
 #include "heed/cpu.h"
@@ -168,6 +169,11 @@ nlohmann::ordered_json to_json(const RunResult& r) {
                                   {"file_sampling", sampling_json(r.recommended)}}},
                                 {"graph_builds", r.report.graph_builds},
                                 {"decode_graph_builds", r.report.decode_graph_builds}};
+  if (r.turn) {
+    out["content"] = r.turn->content;
+    out["reasoning"] = r.turn->reasoning;
+    out["tool_calls"] = calls_json(r.turn->tool_calls);
+  }
   if (r.peer) out["compare"] = {run_json(*r.peer), run_json(own)};
   return out;
 }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "cli/run_options.h"
+#include "heed/chat.h"
 #include "heed/generate.h"
 
 namespace heed::cli {
@@ -37,6 +38,7 @@ struct RunResult {
   double load_s = 0;
   std::optional<EngineRun> peer;
   std::optional<bool> correct;
+  std::optional<ChatTurn> turn;  // with --tools: the answer read as the template writes it
 
   EngineRun run() const;
 };

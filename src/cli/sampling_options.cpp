@@ -124,6 +124,7 @@ void SamplingOptions::bind(CLI::App& app) {
       "penalties;dry;top_n_sigma;top_k;typ_p;top_p;min_p;xtc;temperature)");
   add(app, "--sampler-seq,--sampling-seq", letters, "The chain by letters (default: edskypmxt)");
   add_flag(app, "--ignore-eos", values.ignore_eos, "Never choose an end token");
+  grammar.bind(app);
 }
 
 std::vector<std::string> SamplingOptions::own() const {
@@ -157,6 +158,7 @@ Result<SamplerOptions> SamplingOptions::settle(bool escapes) const {
     HEED_ASSIGN(const LogitBias bias, parse_bias(text));
     out.logit_bias.push_back(bias);
   }
+  HEED_ASSIGN(out.grammar.gbnf, grammar.settle());
   HEED_TRY(check_sampler(out));
   return out;
 }

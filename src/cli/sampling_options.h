@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/grammar_options.h"
 #include "heed/sampling.h"
 
 namespace CLI {
@@ -18,6 +19,7 @@ struct SamplingOptions {
   // As typed.
   std::string names, letters;
   std::vector<std::string> breakers, biases;
+  GrammarFlags grammar;
   int64_t seed = -1;
 
   void bind(CLI::App& app);

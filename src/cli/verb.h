@@ -20,8 +20,9 @@ class Verb {
  public:
   virtual ~Verb() = default;
   virtual const char* name() const = 0;
-  virtual const char* summary() const = 0;   // one line
-  virtual const char* examples() const = 0;  // shown under --help
+  virtual const char* alias() const { return ""; }  // a second name, or none
+  virtual const char* summary() const = 0;          // one line
+  virtual const char* examples() const = 0;         // shown under --help
   // Binds the options to members; called once, before run().
   virtual void options(CLI::App& app) = 0;
   virtual int run() = 0;
@@ -35,6 +36,7 @@ std::unique_ptr<Verb> make_rm();
 std::unique_ptr<Verb> make_show();
 std::unique_ptr<Verb> make_bench();
 std::unique_ptr<Verb> make_kl();
+std::unique_ptr<Verb> make_perplexity();
 std::unique_ptr<Verb> make_doctor();
 std::unique_ptr<Verb> make_completion();
 std::unique_ptr<Verb> make_man();

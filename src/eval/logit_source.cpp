@@ -27,20 +27,25 @@ class HeedSource : public LogitSource {
     // The engine's own buffer is valid inside the callback only.
     logits_.resize(static_cast<size_t>(rows * vocab));
     int64_t received = 0;
-    PrefillOptions options;
-    options.cancel = cancel_;
-    options.on_logits = [&](int64_t first_row, View<const float, 2> part) {
+    HEED_TRY(pass(tokens, [&](int64_t first_row, View<const float, 2> part) {
       for (int64_t r = 0; r < part.shape[0]; ++r) {
         std::copy_n(&part(r, 0), vocab, &logits_[static_cast<size_t>((first_row + r) * vocab)]);
       }
       received += part.shape[0];
-    };
-    HEED_TRY(engine_->prefill(seq_, tokens, options));
+    }));
     if (received != rows) {
       return error(Code::kInternal, "prefill of ", rows, " tokens gave ", received,
                    " rows of logits");
     }
     return View<const float, 2>::contiguous(logits_.data(), {rows, vocab});
+  }
+
+  Status pass(std::span<const Token> tokens, const LlamaBaseline::OnLogits& on_logits) override {
+    if (tokens.empty()) return Status::ok();
+    PrefillOptions options;
+    options.cancel = cancel_;
+    options.on_logits = on_logits;
+    return engine_->prefill(seq_, tokens, options);
   }
 
  private:
@@ -71,11 +76,24 @@ class LlamaSource : public LogitSource {
     return logits;
   }
 
+  Status pass(std::span<const Token> tokens, const LlamaBaseline::OnLogits& on_logits) override {
+    if (tokens.empty()) return Status::ok();
+    HEED_TRY(llama_->prefill(tokens, on_logits));
+    llama_->park();
+    return Status::ok();
+  }
+
  private:
   std::unique_ptr<LlamaBaseline> llama_;
 };
 
 }  // namespace
+
+Status LogitSource::pass(std::span<const Token> tokens, const LlamaBaseline::OnLogits& on_logits) {
+  HEED_ASSIGN(const auto logits, feed(tokens));
+  if (on_logits) on_logits(0, logits);
+  return Status::ok();
+}
 
 Result<std::unique_ptr<LogitSource>> make_heed_source(std::shared_ptr<Model> model,
                                                       const EngineOptions& options,

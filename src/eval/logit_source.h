@@ -17,6 +17,9 @@ class LogitSource {
   // Logits [tokens, vocab] behind each of `tokens`, which follow those fed since start(). Valid
   // until the next call of this source.
   virtual Result<View<const float, 2>> feed(std::span<const Token> tokens) = 0;
+  // The same tokens without keeping their logits: rows are shown as they are made, or not computed
+  // at all where nobody looks.
+  virtual Status pass(std::span<const Token> tokens, const LlamaBaseline::OnLogits& on_logits);
 };
 
 Result<std::unique_ptr<LogitSource>> make_heed_source(std::shared_ptr<Model> model,

@@ -70,8 +70,9 @@ Result<std::unique_ptr<MappedFile>> MappedFile::open(const std::string& path, Fi
     if (map != MAP_FAILED) {
       file->data_ = static_cast<uint8_t*>(map);
       file->mapped_ = true;
-      // Where the page cache holds huge pages a fault would map 2 MiB: parts of the file that nothing
-      // reads, and that count as this process's until it ends. Advice: failure changes nothing.
+      // Where the page cache holds huge pages a fault would map 2 MiB: parts of the file that
+      // nothing reads, and that count as this process's until it ends. Advice: failure changes
+      // nothing.
       ::madvise(map, file->size_, MADV_NOHUGEPAGE);
       return file;
     }

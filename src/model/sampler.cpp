@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "heed/sampling.h"
 #include "llama.h"
+#include "model/grammar.h"
 #include "model/model_impl.h"
 #include "model/sampler.h"
 
@@ -185,8 +186,11 @@ uint32_t settle_seed(uint32_t asked) {
 
 struct Sampler::Impl {
   Result<Token> sample(std::span<const float> logits);
+  Status fill(std::span<const float> logits);
+  Result<Token> choose();
 
   SamplerPtr chain;
+  std::unique_ptr<TokenGrammar> grammar;     // null: none
   std::vector<llama_token_data> candidates;  // [vocab]
   uint32_t seed = 0;
 };
@@ -202,11 +206,14 @@ Result<std::unique_ptr<Sampler>> Sampler::create(const Model& model,
     impl->seed = settle_seed(options.seed);
     HEED_ASSIGN(impl->chain, ChainBuilder(model, options, impl->seed).build());
     impl->candidates.resize(static_cast<size_t>(model.info().vocab));
+    if (!options.grammar.gbnf.empty()) {
+      HEED_ASSIGN(impl->grammar, TokenGrammar::create(text_of(model), options.grammar));
+    }
     return std::unique_ptr<Sampler>(new Sampler(std::move(impl)));
   });
 }
 
-Result<Token> Sampler::Impl::sample(std::span<const float> logits) {
+Status Sampler::Impl::fill(std::span<const float> logits) {
   if (logits.size() != candidates.size()) {
     return error(Code::kInvalidArgument, logits.size(), " logits for a vocabulary of ",
                  candidates.size());
@@ -221,20 +228,41 @@ Result<Token> Sampler::Impl::sample(std::span<const float> logits) {
     any = any || logits[i] != -INFINITY;
     candidates[i] = {static_cast<llama_token>(i), logits[i], 0.0f};
   }
-  if (!any) return Status(Code::kCorrupt, "every logit is -inf: no token can follow");
+  return any ? Status::ok() : Status(Code::kCorrupt, "every logit is -inf: no token can follow");
+}
+
+Result<Token> Sampler::Impl::choose() {
   llama_token_data_array array{candidates.data(), candidates.size(), -1, false};
   llama_sampler_apply(chain.get(), &array);
   if (array.selected < 0 || static_cast<size_t>(array.selected) >= array.size) {
     return Status(Code::kInternal, "the sampler chain chose no token");
   }
   if (array.data[array.selected].logit == -INFINITY) {
-    return Status(Code::kInvalidArgument,
-                  "no token can follow: biases and samplers forbid all; leave some out");
+    return error(Code::kInvalidArgument,
+                 "no token can follow: ", grammar == nullptr ? "" : "the grammar, ",
+                 "biases and samplers forbid all; leave some out");
   }
-  const Token token = array.data[array.selected].id;
+  return array.data[array.selected].id;
+}
+
+Result<Token> Sampler::Impl::sample(std::span<const float> logits) {
+  HEED_TRY(fill(logits));
+  HEED_ASSIGN(Token token, choose());
+  if (grammar != nullptr) {
+    // To look at one token is cheap, at all of them dearer than the step of a small model.
+    HEED_ASSIGN(const bool fits, grammar->allows(token));
+    if (!fits) {
+      HEED_TRY(fill(logits));
+      HEED_TRY(grammar->forbid(candidates));
+      HEED_ASSIGN(token, choose());
+    }
+    HEED_TRY(grammar->accept(token));
+  }
   llama_sampler_accept(chain.get(), token);
   return token;
 }
+
+bool Sampler::finished() const { return impl_->grammar != nullptr && impl_->grammar->finished(); }
 
 Result<Token> Sampler::sample(std::span<const float> logits) {
   return guarded("sampling", [&] { return impl_->sample(logits); });

@@ -1,6 +1,7 @@
 // Prefill, then one token after the other until an end token, a limit or a cancel.
 #include "session/generate.h"
 
+#include <algorithm>
 #include <chrono>
 
 #include "base/clock.h"
@@ -30,7 +31,7 @@ class Decoding {
       }
       if (ends(token)) break;
       HEED_TRY(emit(token));
-      if (reached_limit()) break;
+      if (is_complete() || reached_limit()) break;
       const Status step = decode(token);
       if (step.code() == Code::kCancelled) {
         out_.stop = StopReason::kCancelled;
@@ -50,10 +51,25 @@ class Decoding {
     return true;
   }
 
+  // By the grammar, behind which only an end token could come, or by a stop text.
+  bool is_complete() {
+    bool complete = sampler_.finished();
+    for (const std::string& stop : options_.stops) {
+      const size_t seen = before_last_ - std::min(before_last_, stop.size());
+      const size_t at = stop.empty() ? std::string::npos : out_.text.find(stop, seen);
+      if (at == std::string::npos) continue;
+      out_.text.resize(at);
+      complete = true;
+    }
+    if (complete) out_.stop = StopReason::kEnd;
+    return complete;
+  }
+
   Status emit(Token token) {
     HEED_ASSIGN(const std::string piece, engine_.model().piece(token));
     out_.tokens.push_back(token);
     last_ = token;
+    before_last_ = out_.text.size();
     flush(token, assembler_.push(piece));
     return Status::ok();
   }
@@ -90,6 +106,7 @@ class Decoding {
   Generation& out_;
   Utf8Assembler assembler_;
   Token last_ = -1;
+  size_t before_last_ = 0;  // bytes of the text without it
 };
 
 }  // namespace
