@@ -128,8 +128,9 @@ Result<SeqId> Engine::create_sequence() {
 Result<SeqId> Engine::fork(SeqId seq) {
   return guarded("forking a sequence", [&]() -> Result<SeqId> {
     HEED_TRY(impl_->check_sequence(seq));
+    std::vector<Token> tokens = impl_->tokens.at(seq);
     HEED_ASSIGN(const SeqId copy, impl_->store->fork(seq));
-    HEED_TRY(impl_->adopt(copy, impl_->logits.at(seq)));
+    HEED_TRY(impl_->adopt(copy, impl_->logits.at(seq), std::move(tokens)));
     return copy;
   });
 }
@@ -145,6 +146,7 @@ Status Engine::truncate(SeqId seq, int64_t n) {
     if (n == length) return Status::ok();
     HEED_TRY(impl_->store->truncate(seq, n));
     impl_->logits.at(seq) = nullptr;
+    impl_->tokens.at(seq).resize(static_cast<size_t>(n));
     return Status::ok();
   });
 }
@@ -154,6 +156,7 @@ Status Engine::drop(SeqId seq) {
     HEED_TRY(impl_->check_sequence(seq));
     HEED_TRY(impl_->store->drop(seq));
     impl_->logits.erase(seq);
+    impl_->tokens.erase(seq);
     return Status::ok();
   });
 }

@@ -37,7 +37,10 @@ struct Engine::Impl {
   Status check_sequence(SeqId seq) const;
 
   // Takes up a sequence that the store has just made, or drops it there when memory is short.
-  Status adopt(SeqId seq, Logits held);
+  Status adopt(SeqId seq, Logits held, std::vector<Token> held_tokens = {});
+  // Room for the tokens of a step, so that noting them when it has succeeded cannot fail.
+  void reserve_tokens(std::span<const SeqSpan> seqs);
+  void note_tokens(std::span<const SeqSpan> seqs) noexcept;
 
   // One step over these sequences: transactions, graph, commit or abort. `made` receives the graph
   // whose result holds the outputs.
@@ -65,8 +68,10 @@ struct Engine::Impl {
   std::unique_ptr<Step> step;
   std::unique_ptr<LinearWorkspace> linears;
   std::unique_ptr<GraphCache> graphs;
-  std::unordered_map<SeqId, Logits> logits;  // null: none yet
-  std::vector<float> hidden;                 // [chunk, embd], only with on_logits
+  std::unordered_map<SeqId, Logits> logits;              // null: none yet
+  std::unordered_map<SeqId, std::vector<Token>> tokens;  // that each sequence holds
+  std::string identity;       // of the model's file (model_identity.h), once it was asked for
+  std::vector<float> hidden;  // [chunk, embd], only with on_logits
 
   // Of the report, since reset_report.
   double prefill_s = 0, decode_s = 0;

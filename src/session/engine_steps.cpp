@@ -80,6 +80,7 @@ Status Engine::Impl::run_step(std::span<const SeqSpan> seqs, const GraphShape& s
   HEED_ASSIGN(StepGraph * graph, graphs->step(shape));
   size_t open = 0;
   const Status status = guarded("a step", [&]() -> Status {
+    reserve_tokens(seqs);
     for (; open < seqs.size(); ++open) {
       HEED_TRY(store->begin_append(seqs[open].id, static_cast<int>(seqs[open].tokens.size())));
     }
@@ -88,7 +89,10 @@ Status Engine::Impl::run_step(std::span<const SeqSpan> seqs, const GraphShape& s
     return graph->compute(step.get());
   });
   close(seqs, open, status.is_ok());
-  if (status.is_ok()) ++steps;
+  if (status.is_ok()) {
+    note_tokens(seqs);
+    ++steps;
+  }
   *made = graph;
   return status;
 }
@@ -103,13 +107,33 @@ void Engine::Impl::close(std::span<const SeqSpan> seqs, size_t open, bool keep) 
   }
 }
 
-Status Engine::Impl::adopt(SeqId seq, Logits held) {
+Status Engine::Impl::adopt(SeqId seq, Logits held, std::vector<Token> held_tokens) {
   const Status status = guarded("a sequence", [&] {
+    tokens.emplace(seq, std::move(held_tokens));
     logits.emplace(seq, std::move(held));
     return Status::ok();
   });
-  if (!status.is_ok()) HEED_TRY(store->drop(seq));
+  if (status.is_ok()) return status;
+  tokens.erase(seq);
+  HEED_TRY(store->drop(seq));
   return status;
+}
+
+void Engine::Impl::reserve_tokens(std::span<const SeqSpan> seqs) {
+  for (const SeqSpan& seq : seqs) {
+    std::vector<Token>& held = tokens.at(seq.id);
+    const size_t needed = held.size() + seq.tokens.size();
+    // Half as much again: a sequence that grows by one token copies each a constant number of
+    // times.
+    if (needed > held.capacity()) held.reserve(std::max(needed, held.size() + held.size() / 2));
+  }
+}
+
+void Engine::Impl::note_tokens(std::span<const SeqSpan> seqs) noexcept {
+  for (const SeqSpan& seq : seqs) {
+    std::vector<Token>& held = tokens.find(seq.id)->second;
+    held.insert(held.end(), seq.tokens.begin(), seq.tokens.end());
+  }
 }
 
 Status Engine::Impl::prefill(SeqId seq, std::span<const Token> tokens, const PrefillOptions& call) {
