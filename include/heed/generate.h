@@ -40,4 +40,11 @@ struct Generation {
 Result<Generation> generate(Engine& engine, SeqId seq, std::span<const Token> prompt,
                             const GenerateOptions& options);
 
+// n answers to one prompt, which is read once: they share its pages and are decoded together, the
+// i-th with the seed of the first + i, and each is what generate() with its seed would have said.
+// The first stays in `seq`, and its text alone goes to on_token. At most max_sequences.
+Result<std::vector<Generation>> generate_several(Engine& engine, SeqId seq,
+                                                 std::span<const Token> prompt, int n,
+                                                 const GenerateOptions& options);
+
 }  // namespace heed

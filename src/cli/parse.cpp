@@ -21,6 +21,7 @@ constexpr std::array kShortNames = {
     ShortName{"-ub", "--ubatch-size"},   ShortName{"-ctk", "--cache-type-k"},
     ShortName{"-ctv", "--cache-type-v"}, ShortName{"-fa", "--flash-attn"},
     ShortName{"-sys", "--system"},       ShortName{"--n-predict", "--predict"},
+    ShortName{"-np", "--parallel"},
 };
 
 const char* long_name_of(const CLI::App& app, const std::string& spelling) {

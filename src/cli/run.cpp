@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <iterator>
 #include <nlohmann/json.hpp>
 
 #include "base/clock.h"
@@ -59,6 +60,7 @@ class RunVerb final : public Verb {
            "  heed run smollm2:135m -f report.txt -p \"Who signed the contract?\" --temp 0\n"
            "  git diff | heed run qwen2.5-coder:0.5b -p \"Summarise this change.\"\n"
            "  heed run model.gguf -p \"Once upon a time\" --raw -n 64 -o json\n"
+           "  heed run smollm2:135m -f book.txt -p \"Who?\" --session book.session\n"
            "  heed run smollm2:135m -f book.txt -p \"Who?\" --compare llama.cpp --expect "
            "\"Anna\"\n";
   }
@@ -71,8 +73,11 @@ class RunVerb final : public Verb {
   Status check_peak(const std::string& user);
   Status load_and_tokenize(const std::string& user);
   Status answer();
+  Status generate_all(SeqId seq, std::span<const Token> prompt, const GenerateOptions& options);
   Status run_peer();
+  Status save();
   void stream(std::string_view text);
+  void print_others() const;
   void print() const;
 
   RunOptions o_;
@@ -135,18 +140,23 @@ Status RunVerb::load_and_tokenize(const std::string& user) {
   return Status::ok();
 }
 
-void RunVerb::stream(std::string_view text) {
-  ++whereabouts().generated;
-  if (o_.json()) return;
-  // On a terminal the model's text may not move the cursor.
+// On a terminal the model's text may not move the cursor.
+void print_text(std::string_view text) {
   const std::string out = is_terminal(STDOUT_FILENO) ? printable(text) : std::string(text);
   std::fwrite(out.data(), 1, out.size(), stdout);
+}
+
+void RunVerb::stream(std::string_view text) {
+  ++whereabouts().generated;
+  if (!o_.json()) print_text(text);
   std::fflush(stdout);
 }
 
 Status RunVerb::answer() {
   HEED_ASSIGN(engine_, Engine::create(model_, o_.engine));
-  HEED_ASSIGN(const SeqId seq, engine_->create_sequence());
+  whereabouts().phase = "reading the session";
+  HEED_TRY(result_.session.start(*engine_, prompt_.tokens, o_));
+  const StartedSequence& started = result_.session.started;
   result_.engine = engine_->options();
   result_.engine.context = o_.engine.context;
   ProgressLine line(o_.progress_mode());
@@ -171,14 +181,46 @@ Status RunVerb::answer() {
     stream(text);
   };
   whereabouts().phase = "reading the prompt";
-  HEED_ASSIGN(result_.generation, generate(*engine_, seq, prompt_.tokens, options));
+  const auto rest = std::span(prompt_.tokens).subspan(static_cast<size_t>(started.reused));
+  HEED_TRY(generate_all(started.seq, rest, options));
   result_.report = engine_->report();
   if (!o_.expect.empty()) {
     result_.correct = result_.generation.text.find(o_.expect) != std::string::npos;
   }
   if (!o_.json() && !result_.generation.tokens.empty()) std::fputc('\n', stdout);
+  print_others();
   std::fflush(stdout);
   return Status::ok();
+}
+
+Status RunVerb::generate_all(SeqId seq, std::span<const Token> prompt,
+                             const GenerateOptions& options) {
+  if (o_.parallel == 1) {
+    HEED_ASSIGN(result_.generation, generate(*engine_, seq, prompt, options));
+    return Status::ok();
+  }
+  if (!o_.json() && !o_.quiet) note(cat("answer 1 of ", o_.parallel));
+  HEED_ASSIGN(auto all, generate_several(*engine_, seq, prompt, o_.parallel, options));
+  result_.generation = std::move(all.front());
+  result_.others.assign(std::make_move_iterator(all.begin() + 1),
+                        std::make_move_iterator(all.end()));
+  return Status::ok();
+}
+
+// They grew beside the first one, which was shown as it came.
+void RunVerb::print_others() const {
+  for (size_t i = 0; !o_.json() && i < result_.others.size(); ++i) {
+    const Generation& other = result_.others[i];
+    std::fflush(stdout);
+    if (!o_.quiet) note(cat("answer ", i + 2, " of ", o_.parallel, ", seed ", other.seed));
+    print_text(other.text);
+    std::fputc('\n', stdout);
+  }
+}
+
+Status RunVerb::save() {
+  whereabouts().phase = "saving the session";
+  return result_.session.save(*engine_, o_);
 }
 
 Status RunVerb::run_peer() {
@@ -216,12 +258,17 @@ int RunVerb::run() {
   if (!status.is_ok()) return fail_unless_interrupted(status);
   if (result_.generation.stop == StopReason::kCancelled) {
     acknowledge_interrupt();
+    // What was computed is worth as much as before; a second Ctrl-C ends the program at once.
+    const Status saved = save();
     print();
+    if (!saved.is_ok()) fail(saved);
     return interrupted();
   }
+  const Status saved = save();
   status = run_peer();
   if (!status.is_ok()) return fail_unless_interrupted(status);
   print();
+  if (!saved.is_ok()) return fail(saved);
   if (result_.correct.value_or(true)) return kDone;
   note(cat("heed's answer does not contain '", printable(o_.expect), "' (--expect)"));
   return kFailed;

@@ -17,13 +17,17 @@ int64_t most_tokens(const std::string& text, const std::string& system) {
   return static_cast<int64_t>(text.size() + system.size()) + kTemplateTokens;
 }
 
-int64_t answer_tokens(const RunOptions& options) { return std::max<int64_t>(options.predict, 0); }
+// Of all answers: their sequences share the prompt's pages.
+int64_t answer_tokens(const RunOptions& options) {
+  return std::max<int64_t>(options.predict, 0) * options.parallel;
+}
 
 // As far as the context lets it go: the prompt is checked against it later, with its own message.
 PlannedRun planned(const RunOptions& options, int64_t prompt) {
   PlannedRun run;
   run.prompt = std::min(options.engine.context, prompt);
-  run.answer = std::min(options.engine.context - run.prompt, answer_tokens(options));
+  run.answer =
+      std::min((options.engine.context - run.prompt) * options.parallel, answer_tokens(options));
   return run;
 }
 

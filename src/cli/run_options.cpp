@@ -49,6 +49,10 @@ void bind_engine(CLI::App& app, RunOptions& o) {
   add(app, "-c,--ctx-size", o.context, "Positions a sequence may reach; 0: the trained context")
       ->check(CLI::Range(int64_t{0}, int64_t{1} << 31))
       ->capture_default_str();
+  add(app, "--parallel", o.parallel,
+      "Answers to the prompt, which is read once; the i-th has the seed of the first + i (-np)")
+      ->check(CLI::Range(1, EngineOptions::kMaxSequences))
+      ->capture_default_str();
   bind_rope(app, o);
   add(app, "--keep", o.keep, "Accepted as 0 for llama.cpp's sake: heed never drops tokens")
       ->check([](const std::string& value) {
@@ -78,6 +82,16 @@ void bind_engine(CLI::App& app, RunOptions& o) {
   add_flag(app, "--offline", o.offline, "Do not download");
 }
 
+void bind_session(CLI::App& app, RunOptions& o) {
+  add(app, "--session,--prompt-cache", o.session,
+      "Keep the sequence in this file, and next time compute only what is new of the prompt")
+      ->type_name("FILE");
+  add_flag(app, "--prompt-cache-ro", o.session_read_only,
+           "Use --session's file and leave it as it is");
+  add_flag(app, "--prompt-cache-all", o.session_all,
+           "Accepted for llama.cpp's sake: the answer is always saved too");
+}
+
 void bind_output(CLI::App& app, RunOptions& o) {
   add(app, "-o,--output", o.output, "Form of the result")
       ->check(one_of({"text", "json"}))
@@ -102,6 +116,7 @@ void RunOptions::bind(CLI::App& app) {
   bind_prompt(app, *this);
   bind_engine(app, *this);
   sampling.bind(app);
+  bind_session(app, *this);
   bind_output(app, *this);
 }
 
@@ -136,8 +151,11 @@ Status RunOptions::settle() {
     return Status(Code::kInvalidArgument,
                   "--system has no place with --raw: the text goes in as it is; give one");
   }
-  if (!expect.empty() && compare.empty()) {
-    return Status(Code::kInvalidArgument, "--expect needs --compare llama.cpp");
+  HEED_TRY(check_peer());
+  if (session.empty() && (session_read_only || session_all)) {
+    return error(Code::kInvalidArgument,
+                 session_read_only ? "--prompt-cache-ro" : "--prompt-cache-all",
+                 " needs --session FILE (--prompt-cache)");
   }
   HEED_TRY(settle_rope());
   if (!k_type.empty()) {
@@ -148,8 +166,26 @@ Status RunOptions::settle() {
   }
   engine.chunk = std::min(batch, ubatch);
   engine.context = context;
-  engine.max_sequences = 1;
+  engine.max_sequences = parallel;
   HEED_ASSIGN(sampler, sampling.settle(prompt.escapes));
+  return Status::ok();
+}
+
+Status RunOptions::check_peer() const {
+  if (!expect.empty() && compare.empty()) {
+    return Status(Code::kInvalidArgument, "--expect needs --compare llama.cpp");
+  }
+  if (parallel > 1 && !compare.empty()) {
+    return Status(
+        Code::kInvalidArgument,
+        "--parallel gives several answers, --compare takes one of each engine; give one of "
+        "them");
+  }
+  if (!session.empty() && !compare.empty()) {
+    return Status(Code::kInvalidArgument,
+                  "--session spares heed a part of the prompt that --compare has the peer compute; "
+                  "give one of them");
+  }
   return Status::ok();
 }
 

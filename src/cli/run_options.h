@@ -27,16 +27,19 @@ struct RunOptions {
   std::string rope_scaling;
   double rope_freq_scale = 0;
   std::string output = "text";
+  std::string session;
   std::string compare;
   std::string expect;
   int64_t context = 0;
   int64_t rope_context = 0;  // the model's
   int64_t predict = -1;
   int keep = 0;
+  int parallel = 1;  // answers
   int batch = 2048, ubatch = 512;
   int threads = 0;
   bool raw = false, quiet = false, progress = false, verbose = false;
   bool offline = false;
+  bool session_read_only = false, session_all = false;
 
   SamplerOptions sampler;
   EngineOptions engine;
@@ -47,6 +50,7 @@ struct RunOptions {
   Status settle();
 
   Status settle_rope();
+  Status check_peer() const;
 
   bool json() const { return output == "json"; }
   ProgressLine::Mode progress_mode() const;

@@ -45,9 +45,23 @@ nlohmann::ordered_json run_json(const EngineRun& r) {
   return out;
 }
 
+std::string all_tokens(const RunResult& r) {
+  size_t tokens = r.generation.tokens.size();
+  for (const Generation& other : r.others) tokens += other.tokens.size();
+  return fmt::format("{}: {} tokens", r.others.size() + 1, tokens);
+}
+
+nlohmann::ordered_json answer_json(const Generation& g) {
+  return {{"text", g.text},
+          {"stop", stop_reason_name(g.stop)},
+          {"generated_tokens", g.tokens.size()},
+          {"seed", g.seed},
+          {"decode_s", g.decode_s}};
+}
+
 }  // namespace
 
-double EngineRun::prompt_rate() const { return rate(prompt_tokens, prompt_s); }
+double EngineRun::prompt_rate() const { return rate(prompt_tokens - reused, prompt_s); }
 double EngineRun::decode_rate() const { return rate(generated - 1, decode_s); }
 
 EngineRun RunResult::run() const {
@@ -56,7 +70,8 @@ EngineRun RunResult::run() const {
   out.config = fmt::format("{}/{} KV, {} threads, chunks of {}", format_name(*engine.k),
                            format_name(*engine.v), threads, engine.chunk);
   out.text = generation.text;
-  out.prompt_tokens = generation.prompt_tokens;
+  out.reused = session.started.reused;
+  out.prompt_tokens = out.reused + generation.prompt_tokens;
   out.generated = static_cast<int64_t>(generation.tokens.size());
   out.prompt_s = generation.prompt_s;
   out.first_token_s = generation.first_token_s;
@@ -76,12 +91,16 @@ void print_timings(const RunResult& r) {
     t += line + '\n';
   };
   row("load", bytes_text(r.model.file_bytes), seconds_text(r.load_s), "");
-  row("prompt", fmt::format("{} tokens", own.prompt_tokens), seconds_text(own.prompt_s),
-      rate_text(own.prompt_rate()));
+  if (own.reused > 0) {
+    row("reused", fmt::format("{} tokens", own.reused), seconds_text(r.session.restore_s), "");
+  }
+  row("prompt", fmt::format("{} tokens", own.prompt_tokens - own.reused),
+      seconds_text(own.prompt_s), rate_text(own.prompt_rate()));
   if (own.generated > 0) {
     row("first token", "", seconds_text(own.first_token_s), "");
     row("answer", fmt::format("{} tokens", own.generated), seconds_text(own.decode_s),
         rate_text(own.decode_rate()));
+    if (!r.others.empty()) row("answers", all_tokens(r), "", "");
   }
   row("KV", bytes_text(r.report.kv.live), "",
       fmt::format("{}/{}, {} committed", format_name(*r.engine.k), format_name(*r.engine.v),
@@ -139,6 +158,7 @@ nlohmann::ordered_json to_json(const RunResult& r) {
                                 {"stop", stop_reason_name(r.generation.stop)},
                                 {"template", r.templated},
                                 {"prompt_tokens", own.prompt_tokens},
+                                {"reused_tokens", own.reused},
                                 {"generated_tokens", own.generated},
                                 {"timings",
                                  {{"load_s", r.load_s},
@@ -168,6 +188,11 @@ nlohmann::ordered_json to_json(const RunResult& r) {
                                   {"file_sampling", sampling_json(r.recommended)}}},
                                 {"graph_builds", r.report.graph_builds},
                                 {"decode_graph_builds", r.report.decode_graph_builds}};
+  if (!r.others.empty()) {
+    out["answers"] = {answer_json(r.generation)};
+    for (const Generation& other : r.others) out["answers"].push_back(answer_json(other));
+  }
+  if (!r.session.path.empty()) out["session"] = to_json(r.session);
   if (r.peer) out["compare"] = {run_json(*r.peer), run_json(own)};
   return out;
 }

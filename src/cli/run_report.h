@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "cli/run_options.h"
+#include "cli/run_session.h"
 #include "heed/generate.h"
 
 namespace heed::cli {
@@ -17,6 +18,7 @@ struct EngineRun {
   std::string config;  // one line: formats, threads, chunk
   std::string text;
   int64_t prompt_tokens = 0, generated = 0;
+  int64_t reused = 0;  // of the prompt, not computed again
   double prompt_s = 0, first_token_s = 0, decode_s = 0;
   uint64_t kv_bytes = 0;
   std::optional<bool> correct;  // with --expect
@@ -27,7 +29,8 @@ struct EngineRun {
 
 struct RunResult {
   ModelInfo model;
-  Generation generation;
+  Generation generation;           // the first one
+  std::vector<Generation> others;  // with --parallel
   Report report;
   MemoryPlan plan;
   EngineOptions engine;
@@ -35,6 +38,7 @@ struct RunResult {
   bool templated = false;
   int threads = 0;
   double load_s = 0;
+  RunSession session;
   std::optional<EngineRun> peer;
   std::optional<bool> correct;
 
