@@ -61,6 +61,8 @@ class RunVerb final : public Verb {
            "  git diff | heed run qwen2.5-coder:0.5b -p \"Summarise this change.\"\n"
            "  heed run model.gguf -p \"Once upon a time\" --raw -n 64 -o json\n"
            "  heed run smollm2:135m -f book.txt -p \"Who?\" --session book.session\n"
+           "  heed run qwen3-8b.gguf -md qwen3-0.6b.gguf -p \"Explain this step by step.\"\n"
+           "  heed run model.gguf -f main.c -p \"Add error handling.\" --lookup\n"
            "  heed run smollm2:135m -f book.txt -p \"Who?\" --compare llama.cpp --expect "
            "\"Anna\"\n";
   }
@@ -83,7 +85,9 @@ class RunVerb final : public Verb {
   RunOptions o_;
   std::string path_;
   std::shared_ptr<Model> model_;
+  ModelOptions load_;
   std::unique_ptr<Engine> engine_;
+  std::unique_ptr<Drafter> drafter_;  // computes with the engine's threads
   PromptTokens prompt_;
   RunResult result_;
 };
@@ -102,27 +106,26 @@ Status RunVerb::prepare(const std::string& user) {
   }
   if (o_.engine.context == 0) o_.engine.context = trained;
   o_.rope_context = result_.model.rope_context;
+  HEED_TRY(o_.draft.find_model(o_.offline, o_.progress_mode(), o_.engine.context, o_.engine.chunk));
   HEED_ASSIGN(result_.recommended, take_recommended(result_.model, o_.sampling.own(), o_.sampler));
   if (!o_.quiet) note_sampling(result_.model, result_.recommended);
   return check_peak(user);
 }
 
 Status RunVerb::check_peak(const std::string& user) {
-  HEED_ASSIGN(result_.plan, plan_run(path_, user, o_));
-  const MemoryPlan& plan = result_.plan;
-  // An answer without a limit ends with an error instead of the system's out-of-memory killer.
-  const uint64_t fixed = plan.peak - std::min(plan.kv, plan.peak);
-  if (plan.available && *plan.available > fixed) o_.engine.max_kv_bytes = *plan.available - fixed;
+  MemoryPlan draft;
+  HEED_ASSIGN(result_.plan, plan_run(path_, user, o_, &draft));
+  limit_kv(result_.plan, draft, o_);
+  result_.plan.peak += draft.peak;
   return Status::ok();
 }
 
 Status RunVerb::load_and_tokenize(const std::string& user) {
   whereabouts().phase = "loading";
-  ModelOptions load;
-  load.threads = o_.threads;
-  HEED_ASSIGN(load.linear, parse_linear(o_.linear));
+  load_.threads = o_.threads;
+  HEED_ASSIGN(load_.linear, parse_linear(o_.linear));
   const Clock::time_point start = Clock::now();
-  HEED_ASSIGN(model_, open_model(path_, load, o_.progress_mode()));
+  HEED_ASSIGN(model_, open_model(path_, load_, o_.progress_mode()));
   result_.load_s = seconds_since(start);
   result_.model = model_->info();
   result_.threads = model_->threads();
@@ -159,8 +162,11 @@ Status RunVerb::answer() {
   const StartedSequence& started = result_.session.started;
   result_.engine = engine_->options();
   result_.engine.context = o_.engine.context;
+  whereabouts().phase = "loading the draft model";
+  HEED_ASSIGN(drafter_, o_.draft.open(*engine_, load_, o_.progress_mode()));
   ProgressLine line(o_.progress_mode());
   GenerateOptions options;
+  options.draft = o_.draft.limits(drafter_.get());
   options.max_tokens = o_.predict;
   options.sampler = o_.sampler;
   options.ignore_eos = o_.sampler.ignore_eos;
@@ -227,6 +233,7 @@ Status RunVerb::run_peer() {
   if (o_.compare.empty()) return Status::ok();
   whereabouts().phase = "running llama.cpp";
   o_.sampler.seed = result_.generation.seed;
+  drafter_.reset();
   engine_.reset();  // its threads and pages would stand in llama.cpp's way
   HEED_ASSIGN(result_.peer,
               run_llama(*model_, prompt_.tokens, o_, result_.threads, o_.progress_mode()));

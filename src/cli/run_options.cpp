@@ -117,6 +117,7 @@ void RunOptions::bind(CLI::App& app) {
   bind_engine(app, *this);
   sampling.bind(app);
   bind_session(app, *this);
+  draft.bind(app);
   bind_output(app, *this);
 }
 
@@ -158,6 +159,7 @@ Status RunOptions::settle() {
                  " needs --session FILE (--prompt-cache)");
   }
   HEED_TRY(settle_rope());
+  HEED_TRY(draft.settle());
   if (!k_type.empty()) {
     HEED_ASSIGN(engine.k, parse_format(k_type));
   }

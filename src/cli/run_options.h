@@ -5,6 +5,7 @@
 
 #include "cli/prompt.h"
 #include "cli/sampling_options.h"
+#include "cli/speculation_options.h"
 #include "cli/terminal.h"
 #include "heed/generate.h"
 
@@ -21,6 +22,7 @@ struct RunOptions {
   PromptSource prompt;
   std::string system;
   SamplingOptions sampling;
+  SpeculationOptions draft;
   std::string k_type, v_type;
   std::string linear = "heed";
   std::string flash = "on";

@@ -59,7 +59,33 @@ nlohmann::ordered_json answer_json(const Generation& g) {
           {"decode_s", g.decode_s}};
 }
 
+// Of the steps behind the prompt: one token that is drawn, and the guesses that came true.
+double tokens_a_step(const DraftReport& draft) {
+  return draft.steps > 0
+             ? static_cast<double>(draft.steps + draft.accepted) / static_cast<double>(draft.steps)
+             : 0;
+}
+
+double acceptance(const DraftReport& draft) {
+  return draft.drafted > 0
+             ? static_cast<double>(draft.accepted) / static_cast<double>(draft.drafted)
+             : 0;
+}
+
+nlohmann::ordered_json draft_json(const DraftReport& draft) {
+  return {{"drafter", draft.drafter},        {"steps", draft.steps},
+          {"drafted_tokens", draft.drafted}, {"accepted_tokens", draft.accepted},
+          {"acceptance", acceptance(draft)}, {"tokens_per_step", tokens_a_step(draft)},
+          {"draft_s", draft.draft_s},        {"stopped", draft.stopped}};
+}
+
 }  // namespace
+
+std::string draft_text(const DraftReport& draft) {
+  if (draft.drafter.empty()) return {};
+  return fmt::format("{} tokens drafted, {} accepted ({:.0f} %), {:.2f} tokens a step",
+                     draft.drafted, draft.accepted, 100 * acceptance(draft), tokens_a_step(draft));
+}
 
 double EngineRun::prompt_rate() const { return rate(prompt_tokens - reused, prompt_s); }
 double EngineRun::decode_rate() const { return rate(generated - 1, decode_s); }
@@ -106,6 +132,13 @@ void print_timings(const RunResult& r) {
       fmt::format("{}/{}, {} committed", format_name(*r.engine.k), format_name(*r.engine.v),
                   bytes_text(r.report.kv.committed)));
   row("memory peak", bytes_text(r.report.peak_resident), "", "");
+  if (const DraftReport& draft = r.generation.draft; !draft.drafter.empty()) {
+    t += fmt::format("  {:<12} {} in {} by {}\n", "drafts", draft_text(draft),
+                     seconds_text(draft.draft_s), printable(draft.drafter));
+    if (!draft.stopped.empty()) {
+      t += fmt::format("  {:<12} {}\n", "", printable("then none: " + draft.stopped));
+    }
+  }
   row("stopped", stop_reason_name(r.generation.stop), "", "");
   std::fwrite(t.data(), 1, t.size(), stderr);
   std::fflush(stderr);
@@ -193,6 +226,7 @@ nlohmann::ordered_json to_json(const RunResult& r) {
     for (const Generation& other : r.others) out["answers"].push_back(answer_json(other));
   }
   if (!r.session.path.empty()) out["session"] = to_json(r.session);
+  if (!r.generation.draft.drafter.empty()) out["draft"] = draft_json(r.generation.draft);
   if (r.peer) out["compare"] = {run_json(*r.peer), run_json(own)};
   return out;
 }

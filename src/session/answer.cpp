@@ -1,4 +1,5 @@
 #include <chrono>
+#include <limits>
 
 #include "session/generate.h"
 
@@ -16,6 +17,11 @@ Result<bool> Answer::take(std::span<const float> logits, int64_t length) {
   last_ = token;
   flush(token, assembler_.push(piece));
   return !reached_limit(length);
+}
+
+int64_t Answer::left() const {
+  if (options_.max_tokens < 0) return std::numeric_limits<int64_t>::max();
+  return options_.max_tokens - static_cast<int64_t>(out_.tokens.size());
 }
 
 void Answer::finish() {

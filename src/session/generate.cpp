@@ -4,24 +4,37 @@
 #include "base/guard.h"
 #include "base/text.h"
 #include "heed/session.h"
+#include "session/speculation.h"
 
 namespace heed {
 namespace {
 
 // The decode loop behind a finished prefill.
-Status decode_answer(Engine& engine, SeqId seq, Answer& answer, const CancelToken* cancel) {
+Status decode_answer(AnswerSteps& steps, Answer& answer, const CancelToken* cancel) {
   for (;;) {
-    HEED_ASSIGN(const std::span<const float> logits, engine.logits(seq));
-    HEED_ASSIGN(const bool more, answer.take(logits, engine.length(seq)));
+    HEED_ASSIGN(const std::span<const float> logits, steps.logits());
+    HEED_ASSIGN(const bool more, answer.take(logits, steps.length()));
     if (!more) return Status::ok();
-    const SeqToken next{seq, answer.last()};
-    const Status step = engine.decode({&next, 1}, cancel);
+    const Status step = steps.advance(answer.last(), answer.left(), cancel);
     if (step.code() == Code::kCancelled) {
       answer.stop(StopReason::kCancelled);
       return Status::ok();
     }
     HEED_TRY(step);
   }
+}
+
+Status check_drafts(const DraftOptions& draft) {
+  if (draft.drafter == nullptr) return Status::ok();
+  if (draft.max < 1 || draft.max > DraftOptions::kMostDrafted) {
+    return error(Code::kOutOfRange, "drafts of ", draft.max, " tokens, must be 1 to ",
+                 DraftOptions::kMostDrafted);
+  }
+  if (draft.min < 0 || draft.min > draft.max) {
+    return error(Code::kOutOfRange, "drafts of at least ", draft.min, " tokens, must be 0 to ",
+                 draft.max, ", which is the most");
+  }
+  return Status::ok();
 }
 
 }  // namespace
@@ -96,13 +109,19 @@ Result<Generation> generate_unguarded(Engine& engine, SeqId seq, std::span<const
                                       const GenerateOptions& options) {
   const Clock::time_point start = Clock::now();
   HEED_TRY(check_prompt(engine, seq, prompt));
+  HEED_TRY(check_drafts(options.draft));
   HEED_ASSIGN(const auto sampler, sampler_behind(engine, seq, prompt, options));
   Generation out;
   out.seed = sampler->seed();
   HEED_ASSIGN(const bool go_on, prefill_prompt(engine, seq, prompt, options, out));
   if (!go_on) return out;
   Answer answer(engine, *sampler, options, start, out);
-  HEED_TRY(decode_answer(engine, seq, answer, options.cancel));
+  AnswerSteps steps(engine, seq, options.draft);
+  const Status status = decode_answer(steps, answer, options.cancel);
+  const Status settled = steps.settle();
+  out.draft = steps.report();
+  HEED_TRY(status);
+  HEED_TRY(settled);
   answer.finish();
   return out;
 }

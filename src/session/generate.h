@@ -46,6 +46,8 @@ class Answer {
   // Samples behind these logits of a sequence of `length` tokens. True: last() is to be decoded.
   Result<bool> take(std::span<const float> logits, int64_t length);
   Token last() const { return last_; }
+  // Tokens that may come behind it.
+  int64_t left() const;
   void stop(StopReason reason) { out_.stop = reason; }
   // Text that waits for the rest of a character goes out; the time is noted.
   void finish();
