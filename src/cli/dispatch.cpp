@@ -53,6 +53,7 @@ int run_verb(const std::string& name, std::vector<std::string> arguments) {
 std::vector<std::unique_ptr<Verb>> all_verbs() {
   std::vector<std::unique_ptr<Verb>> verbs;
   verbs.push_back(make_run());
+  verbs.push_back(make_chat());
   verbs.push_back(make_pull());
   verbs.push_back(make_ls());
   verbs.push_back(make_rm());

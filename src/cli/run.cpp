@@ -13,9 +13,9 @@
 #include "cli/parse.h"
 #include "cli/run_compare.h"
 #include "cli/run_memory.h"
+#include "cli/run_model.h"
 #include "cli/run_options.h"
 #include "cli/run_report.h"
-#include "cli/sampling_report.h"
 #include "session/generate.h"
 
 namespace heed::cli {
@@ -94,21 +94,10 @@ class RunVerb final : public Verb {
 
 Status RunVerb::prepare(const std::string& user) {
   whereabouts().phase = "fetching the model";
-  HEED_ASSIGN(path_, model_path(o_.model, o_.offline, o_.progress_mode()));
-  whereabouts().phase = "reading the model's header";
-  HEED_ASSIGN(result_.model, Model::inspect(path_));
-  const int64_t trained = result_.model.trained_context;
-  const int64_t longest = longest_context(result_.model, o_.engine.rope);
-  if (o_.context > longest) {
-    return error(Code::kOutOfRange, "-c ", o_.context, ": the model was trained for ", trained,
-                 " tokens; use -c ", longest, " or less, or stretch it with --rope-scaling yarn ",
-                 "--rope-scale ", (o_.context + trained - 1) / trained);
-  }
-  if (o_.engine.context == 0) o_.engine.context = trained;
-  o_.rope_context = result_.model.rope_context;
-  HEED_TRY(o_.draft.find_model(o_.offline, o_.progress_mode(), o_.engine.context, o_.engine.chunk));
-  HEED_ASSIGN(result_.recommended, take_recommended(result_.model, o_.sampling.own(), o_.sampler));
-  if (!o_.quiet) note_sampling(result_.model, result_.recommended);
+  HEED_ASSIGN(RunModel found, find_run_model(o_));
+  path_ = std::move(found.path);
+  result_.model = std::move(found.info);
+  result_.recommended = std::move(found.recommended);
   return check_peak(user);
 }
 
@@ -122,8 +111,7 @@ Status RunVerb::check_peak(const std::string& user) {
 
 Status RunVerb::load_and_tokenize(const std::string& user) {
   whereabouts().phase = "loading";
-  load_.threads = o_.threads;
-  HEED_ASSIGN(load_.linear, parse_linear(o_.linear));
+  HEED_ASSIGN(load_, load_options(o_));
   const Clock::time_point start = Clock::now();
   HEED_ASSIGN(model_, open_model(path_, load_, o_.progress_mode()));
   result_.load_s = seconds_since(start);
@@ -171,15 +159,9 @@ Status RunVerb::answer() {
   options.sampler = o_.sampler;
   options.ignore_eos = o_.sampler.ignore_eos;
   options.cancel = &interrupt_token();
-  const Clock::time_point start = Clock::now();
-  options.on_prefill = [&line, start](int64_t done, int64_t total) {
+  options.on_prefill = [show = show_prefill(line)](int64_t done, int64_t total) {
     whereabouts().prompt_done = done;
-    const double rate = static_cast<double>(done) / std::max(seconds_since(start), 1e-9);
-    // Later tokens read more keys, so this estimate is a little low for long prompts.
-    const double left = static_cast<double>(total - done) / std::max(rate, 1e-9);
-    line.show(fmt::format("prompt {} of {} tokens ({:.0f} %), {:.0f} tokens/s, {} left", done,
-                          total, 100.0 * static_cast<double>(done) / static_cast<double>(total),
-                          rate, seconds_text(left)));
+    show(done, total);
   };
   options.on_token = [this, &line](Token, std::string_view text) {
     line.clear();

@@ -157,4 +157,11 @@ void limit_kv(const MemoryPlan& plan, const MemoryPlan& draft, RunOptions& optio
   options.engine.max_kv_bytes = left - options.draft.engine.max_kv_bytes;
 }
 
+Status plan_chat(const std::string& path, RunOptions& options) {
+  HEED_ASSIGN(const Needs needs, needs_of(path, options, options.engine.chunk));
+  HEED_TRY(eval::check_memory(path, needs.heed, "take a smaller model, a smaller -ub or free memory"));
+  limit_kv(needs.plan, needs.draft, options);
+  return Status::ok();
+}
+
 }  // namespace heed::cli

@@ -18,6 +18,9 @@ eval::LlamaOptions llama_for_run(const RunOptions& options, int64_t prompt_token
 // available and the longest prompt that fits.
 Result<MemoryPlan> plan_run(const std::string& path, const std::string& user,
                             const RunOptions& options, MemoryPlan* draft = nullptr);
+// The same for a conversation, whose length nobody knows: as far as one chunk, and the limits of
+// keys and values set.
+Status plan_chat(const std::string& path, RunOptions& options);
 // What keys and values may take of both models, so that an answer without a limit ends with an
 // error instead of the system's out-of-memory killer.
 void limit_kv(const MemoryPlan& plan, const MemoryPlan& draft, RunOptions& options);

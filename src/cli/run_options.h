@@ -46,8 +46,9 @@ struct RunOptions {
   SamplerOptions sampler;
   EngineOptions engine;
 
-  // Adds the options to `app`.
+  // Adds the options of `heed run`, or those of them that `heed chat` has, to `app`.
   void bind(CLI::App& app);
+  void bind_chat(CLI::App& app);
   // Sorts out positionals and fills `sampler` and `engine`. The error is a usage error.
   Status settle();
 
