@@ -74,7 +74,8 @@ struct SeqToken {
 struct Report {
   double load_s = 0, prefill_s = 0, decode_s = 0;
   double attention_s = 0, append_s = 0;  // inside the steps, member 0's wall clock
-  int64_t prompt_tokens = 0, generated_tokens = 0;
+  int64_t prompt_tokens = 0;
+  int64_t generated_tokens = 0;  // decoded or verified, also those that a truncate took back
   int64_t steps = 0;
   int64_t graph_builds = 0;         // all
   int64_t decode_graph_builds = 0;  // built inside decode(): 0 per token once warm
@@ -85,8 +86,8 @@ struct Report {
 
 class Engine {
  public:
-  // Rows of an on_logits call at most: 64 rows of the largest known vocabulary (262,144) are 64
-  // MiB.
+  // Rows of an on_logits call and tokens of a verify at most: 64 rows of the largest known
+  // vocabulary (262,144) are 64 MiB.
   static constexpr int kLogitRows = 64;
 
   static Result<std::unique_ptr<Engine>> create(std::shared_ptr<Model> model,
@@ -103,11 +104,18 @@ class Engine {
   Status prefill(SeqId seq, std::span<const Token> tokens, const PrefillOptions& options = {});
   // One generated token per sequence, all in one step. On error no sequence has moved.
   Status decode(std::span<const SeqToken> tokens, const CancelToken* cancel = nullptr);
+  // Several tokens of one sequence in one step, with the logits of each, [tokens, vocab], valid
+  // until the next call. With heed's own products (ModelInfo::linear) they are those of decoding
+  // one token after the other, bit for bit. A truncate() to one of these tokens then keeps its
+  // logits. At most kLogitRows tokens, and EngineOptions::chunk. On error the sequence has not
+  // moved.
+  Result<View<const float, 2>> verify(SeqId seq, std::span<const Token> tokens,
+                                      const CancelToken* cancel = nullptr);
   // Logits [vocab] behind the last token of `seq`; valid until its next call.
   Result<std::span<const float>> logits(SeqId seq) const;
   // Shares pages and logits.
   Result<SeqId> fork(SeqId seq);
-  // Keeps the first n tokens; logits are gone until the next token.
+  // Keeps the first n tokens; logits are gone until the next token, but see verify().
   Status truncate(SeqId seq, int64_t n);
   Status drop(SeqId seq);
   int64_t length(SeqId seq) const;
@@ -135,6 +143,7 @@ struct PlannedRun {
   int64_t prompt = 0;       // tokens of one sequence
   int64_t answer = 0;       // and behind them
   bool all_logits = false;  // with PrefillOptions::on_logits
+  int verified = 1;         // tokens of a decode step at most, for verify()
 };
 
 // What a run would take, from the file's header alone.

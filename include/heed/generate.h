@@ -10,6 +10,7 @@
 
 #include "heed/engine.h"
 #include "heed/sampling.h"
+#include "heed/speculative.h"
 
 namespace heed {
 
@@ -18,6 +19,7 @@ struct GenerateOptions {
   SamplerOptions sampler;
   bool ignore_eos = false;         // goes into the sampler
   std::vector<std::string> stops;  // texts that end the answer and are cut off
+  DraftOptions draft;              // guesses that change nothing but the speed
   const CancelToken* cancel = nullptr;
   std::function<void(Token token, std::string_view text)> on_token;  // complete UTF-8 only
   std::function<void(int64_t done, int64_t total)> on_prefill;
@@ -35,10 +37,19 @@ struct Generation {
   double first_token_s = 0;  // from the call to the first token
   double decode_s = 0;       // of tokens behind the first
   uint32_t seed = 0;         // of the sampling, drawn from the clock or given
+  DraftReport draft;
 };
 
 // Prefill `prompt` and generate. A cancel is not an error: the text so far comes back.
 Result<Generation> generate(Engine& engine, SeqId seq, std::span<const Token> prompt,
                             const GenerateOptions& options);
+
+// n answers to one prompt, which is read once: they share its pages and are decoded together, the
+// i-th with the seed of the first + i, and each is what generate() with its seed would have said.
+// The first stays in `seq`, and its text alone goes to on_token. At most max_sequences; without
+// drafts, because such steps have several rows already.
+Result<std::vector<Generation>> generate_several(Engine& engine, SeqId seq,
+                                                 std::span<const Token> prompt, int n,
+                                                 const GenerateOptions& options);
 
 }  // namespace heed

@@ -148,6 +148,7 @@ class Store {
   Status check() const;
 
   struct Impl;  // src/kv/store_impl.h
+  Impl& impl() const { return *impl_; }
 
  private:
   explicit Store(std::unique_ptr<Impl> impl);

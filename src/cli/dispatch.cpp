@@ -54,6 +54,7 @@ std::vector<std::unique_ptr<Verb>> all_verbs() {
   std::vector<std::unique_ptr<Verb>> verbs;
   verbs.push_back(make_run());
   verbs.push_back(make_embed());
+  verbs.push_back(make_chat());
   verbs.push_back(make_pull());
   verbs.push_back(make_ls());
   verbs.push_back(make_rm());

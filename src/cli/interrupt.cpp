@@ -16,6 +16,8 @@ struct State {
   CancelToken token;
   std::atomic<int> signal{0};
   std::atomic<bool> acknowledged{false};
+  std::atomic<bool> survives{false};
+  std::atomic<void (*)()> farewell{nullptr};
   std::mutex mutex;
   std::function<std::string()> words;
 };
@@ -37,6 +39,7 @@ sigset_t watched() {
 
 [[noreturn]] void end_process(int signal, bool with_words) {
   State& s = state();
+  if (void (*const restore)() = s.farewell.load()) restore();
   if (with_words && s.mutex.try_lock()) {
     const std::string text = s.words ? s.words() : std::string("\nheed: interrupted\n");
     // The process ends either way, so a failed write has no consequence.
@@ -49,7 +52,11 @@ void watch() {
   State& s = state();
   const sigset_t set = watched();
   int signal = 0;
-  while (sigwait(&set, &signal) != 0) {
+  for (;;) {
+    while (sigwait(&set, &signal) != 0) {
+    }
+    if (signal != SIGINT || !s.survives.load() || s.token.cancelled()) break;
+    s.token.cancel();
   }
   s.signal.store(signal);
   s.token.cancel();
@@ -84,6 +91,10 @@ void set_last_words(std::function<std::string()> words) {
   const std::lock_guard lock(s.mutex);
   s.words = std::move(words);
 }
+
+void survive_interrupts(bool on) { state().survives.store(on); }
+
+void set_farewell(void (*restore)()) { state().farewell.store(restore); }
 
 void acknowledge_interrupt() { state().acknowledged.store(true); }
 

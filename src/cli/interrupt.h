@@ -24,6 +24,13 @@ int interrupt_exit_code();
 // What the watching thread prints when the work does not answer. It may read atomics only.
 void set_last_words(std::function<std::string()> words);
 
+// With `on`, SIGINT cancels what runs and the program goes on: whoever resets the token is ready
+// for the next one. One that comes before ends the program, as without.
+void survive_interrupts(bool on);
+
+// Called before the watching thread ends the process: puts a terminal back as it was.
+void set_farewell(void (*restore)());
+
 // The work has seen the cancel and is about to print its own end.
 void acknowledge_interrupt();
 

@@ -21,7 +21,8 @@ constexpr std::array kShortNames = {
     ShortName{"-ub", "--ubatch-size"},      ShortName{"-ctk", "--cache-type-k"},
     ShortName{"-ctv", "--cache-type-v"},    ShortName{"-fa", "--flash-attn"},
     ShortName{"-sys", "--system"},          ShortName{"--n-predict", "--predict"},
-    ShortName{"-jf", "--json-schema-file"},
+    ShortName{"-jf", "--json-schema-file"}, ShortName{"-np", "--parallel"},
+    ShortName{"-md", "--model-draft"},      ShortName{"-cd", "--ctx-size-draft"},
 };
 
 const char* long_name_of(const CLI::App& app, const std::string& spelling) {

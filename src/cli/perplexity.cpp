@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "cli/interrupt.h"
 #include "cli/model_source.h"
+#include "cli/page_formats.h"
 #include "cli/parse.h"
 #include "cli/terminal.h"
 
@@ -84,7 +85,8 @@ class PerplexityVerb final : public Verb {
 
   eval::PerplexityOptions o_;
   std::string model_, file_, output_ = "text", compare_;
-  std::string k_type_, v_type_, linear_ = "heed";
+  std::string linear_ = "heed";
+  PageFormats formats_;
   int batch_ = 2048, ubatch_ = 512;
   bool offline_ = false, quiet_ = false, progress_ = false;
 };
@@ -109,10 +111,7 @@ void PerplexityVerb::options(CLI::App& app) {
   add(app, "--ubatch-size", ubatch_, "Tokens a step (-ub)")
       ->check(CLI::Range(1, EngineOptions::kMaxChunk))
       ->capture_default_str();
-  add(app, "--cache-type-k", k_type_, "Format of heed's keys (-ctk)")
-      ->check(one_of({"f32", "f16", "bf16"}));
-  add(app, "--cache-type-v", v_type_, "Format of heed's values (-ctv)")
-      ->check(one_of({"f32", "f16", "bf16"}));
+  formats_.bind(app);
   add_linear(app, linear_);
   add_threads(app, o_.threads);
   add(app, "--compare", compare_, "Score the same windows with this engine too, and print both")
@@ -131,12 +130,7 @@ Status PerplexityVerb::settle() {
   o_.model_label = model_;
   o_.compare = !compare_.empty();
   HEED_ASSIGN(o_.linear, parse_linear(linear_));
-  if (!k_type_.empty()) {
-    HEED_ASSIGN(o_.engine.k, parse_format(k_type_));
-  }
-  if (!v_type_.empty()) {
-    HEED_ASSIGN(o_.engine.v, parse_format(v_type_));
-  }
+  HEED_TRY(formats_.settle(o_.engine));
   o_.engine.chunk = std::min(batch_, ubatch_);
   return Status::ok();
 }

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <iterator>
 #include <nlohmann/json.hpp>
 
 #include "base/clock.h"
@@ -12,10 +13,9 @@
 #include "cli/parse.h"
 #include "cli/run_compare.h"
 #include "cli/run_memory.h"
+#include "cli/run_model.h"
 #include "cli/run_options.h"
 #include "cli/run_report.h"
-#include "cli/sampling_report.h"
-#include "heed/embed.h"
 #include "session/generate.h"
 
 namespace heed::cli {
@@ -60,6 +60,9 @@ class RunVerb final : public Verb {
            "  heed run smollm2:135m -f report.txt -p \"Who signed the contract?\" --temp 0\n"
            "  git diff | heed run qwen2.5-coder:0.5b -p \"Summarise this change.\"\n"
            "  heed run model.gguf -p \"Once upon a time\" --raw -n 64 -o json\n"
+           "  heed run smollm2:135m -f book.txt -p \"Who?\" --session book.session\n"
+           "  heed run qwen3-8b.gguf -md qwen3-0.6b.gguf -p \"Explain this step by step.\"\n"
+           "  heed run model.gguf -f main.c -p \"Add error handling.\" --lookup\n"
            "  heed run smollm2:135m -f book.txt -p \"Who?\" --compare llama.cpp --expect "
            "\"Anna\"\n"
            "  heed run smollm2:135m \"Is it warm at 30 C?\" --grammar 'root ::= \"yes\" | \"no\"'\n"
@@ -78,14 +81,19 @@ class RunVerb final : public Verb {
   Status load_and_tokenize(const std::string& user);
   Status answer();
   Status read_turn();
+  Status generate_all(SeqId seq, std::span<const Token> prompt, const GenerateOptions& options);
   Status run_peer();
+  Status save();
   void stream(std::string_view text);
+  void print_others() const;
   void print() const;
 
   RunOptions o_;
   std::string path_;
   std::shared_ptr<Model> model_;
+  ModelOptions load_;
   std::unique_ptr<Engine> engine_;
+  std::unique_ptr<Drafter> drafter_;  // computes with the engine's threads
   PromptTokens prompt_;
   ChatPrompt chat_;  // with --tools
   RunResult result_;
@@ -93,40 +101,26 @@ class RunVerb final : public Verb {
 
 Status RunVerb::prepare(const std::string& user) {
   whereabouts().phase = "fetching the model";
-  HEED_ASSIGN(path_, model_path(o_.model, o_.offline, o_.progress_mode()));
-  whereabouts().phase = "reading the model's header";
-  HEED_ASSIGN(result_.model, Model::inspect(path_));
-  HEED_TRY(check_decoder(result_.model));
-  const int64_t trained = result_.model.trained_context;
-  const int64_t longest = longest_context(result_.model, o_.engine.rope);
-  if (o_.context > longest) {
-    return error(Code::kOutOfRange, "-c ", o_.context, ": the model was trained for ", trained,
-                 " tokens; use -c ", longest, " or less, or stretch it with --rope-scaling yarn ",
-                 "--rope-scale ", (o_.context + trained - 1) / trained);
-  }
-  if (o_.engine.context == 0) o_.engine.context = trained;
-  o_.rope_context = result_.model.rope_context;
-  HEED_ASSIGN(result_.recommended, take_recommended(result_.model, o_.sampling.own(), o_.sampler));
-  if (!o_.quiet) note_sampling(result_.model, result_.recommended);
+  HEED_ASSIGN(RunModel found, find_run_model(o_));
+  path_ = std::move(found.path);
+  result_.model = std::move(found.info);
+  result_.recommended = std::move(found.recommended);
   return check_peak(user);
 }
 
 Status RunVerb::check_peak(const std::string& user) {
-  HEED_ASSIGN(result_.plan, plan_run(path_, user + o_.tools.text, o_));
-  const MemoryPlan& plan = result_.plan;
-  // An answer without a limit ends with an error instead of the system's out-of-memory killer.
-  const uint64_t fixed = plan.peak - std::min(plan.kv, plan.peak);
-  if (plan.available && *plan.available > fixed) o_.engine.max_kv_bytes = *plan.available - fixed;
+  MemoryPlan draft;
+  HEED_ASSIGN(result_.plan, plan_run(path_, user + o_.tools.text, o_, &draft));
+  limit_kv(result_.plan, draft, o_);
+  result_.plan.peak += draft.peak;
   return Status::ok();
 }
 
 Status RunVerb::load_and_tokenize(const std::string& user) {
   whereabouts().phase = "loading";
-  ModelOptions load;
-  load.threads = o_.threads;
-  HEED_ASSIGN(load.linear, parse_linear(o_.linear));
+  HEED_ASSIGN(load_, load_options(o_));
   const Clock::time_point start = Clock::now();
-  HEED_ASSIGN(model_, open_model(path_, load, o_.progress_mode()));
+  HEED_ASSIGN(model_, open_model(path_, load_, o_.progress_mode()));
   result_.load_s = seconds_since(start);
   result_.model = model_->info();
   result_.threads = model_->threads();
@@ -151,36 +145,38 @@ Status RunVerb::load_and_tokenize(const std::string& user) {
   return Status::ok();
 }
 
-void RunVerb::stream(std::string_view text) {
-  ++whereabouts().generated;
-  if (o_.json() || o_.tools.given()) return;  // a call is no text for people
-  // On a terminal the model's text may not move the cursor.
+// On a terminal the model's text may not move the cursor.
+void print_text(std::string_view text) {
   const std::string out = is_terminal(STDOUT_FILENO) ? printable(text) : std::string(text);
   std::fwrite(out.data(), 1, out.size(), stdout);
+}
+
+void RunVerb::stream(std::string_view text) {
+  ++whereabouts().generated;
+  if (!o_.json() && !o_.tools.given()) print_text(text);  // a call is no text for people
   std::fflush(stdout);
 }
 
 Status RunVerb::answer() {
   HEED_ASSIGN(engine_, Engine::create(model_, o_.engine));
-  HEED_ASSIGN(const SeqId seq, engine_->create_sequence());
+  whereabouts().phase = "reading the session";
+  HEED_TRY(result_.session.start(*engine_, prompt_.tokens, o_));
+  const StartedSequence& started = result_.session.started;
   result_.engine = engine_->options();
   result_.engine.context = o_.engine.context;
+  whereabouts().phase = "loading the draft model";
+  HEED_ASSIGN(drafter_, o_.draft.open(*engine_, load_, o_.progress_mode()));
   ProgressLine line(o_.progress_mode());
   GenerateOptions options;
+  options.draft = o_.draft.limits(drafter_.get());
   options.max_tokens = o_.predict;
   options.sampler = o_.sampler;
   options.ignore_eos = o_.sampler.ignore_eos;
   options.stops = chat_.stops;
   options.cancel = &interrupt_token();
-  const Clock::time_point start = Clock::now();
-  options.on_prefill = [&line, start](int64_t done, int64_t total) {
+  options.on_prefill = [show = show_prefill(line)](int64_t done, int64_t total) {
     whereabouts().prompt_done = done;
-    const double rate = static_cast<double>(done) / std::max(seconds_since(start), 1e-9);
-    // Later tokens read more keys, so this estimate is a little low for long prompts.
-    const double left = static_cast<double>(total - done) / std::max(rate, 1e-9);
-    line.show(fmt::format("prompt {} of {} tokens ({:.0f} %), {:.0f} tokens/s, {} left", done,
-                          total, 100.0 * static_cast<double>(done) / static_cast<double>(total),
-                          rate, seconds_text(left)));
+    show(done, total);
   };
   options.on_token = [this, &line](Token, std::string_view text) {
     line.clear();
@@ -188,7 +184,8 @@ Status RunVerb::answer() {
     stream(text);
   };
   whereabouts().phase = "reading the prompt";
-  HEED_ASSIGN(result_.generation, generate(*engine_, seq, prompt_.tokens, options));
+  const auto rest = std::span(prompt_.tokens).subspan(static_cast<size_t>(started.reused));
+  HEED_TRY(generate_all(started.seq, rest, options));
   result_.report = engine_->report();
   if (!o_.expect.empty()) {
     result_.correct = result_.generation.text.find(o_.expect) != std::string::npos;
@@ -197,6 +194,7 @@ Status RunVerb::answer() {
   if (!o_.json() && !o_.tools.given() && !result_.generation.tokens.empty()) {
     std::fputc('\n', stdout);
   }
+  print_others();
   std::fflush(stdout);
   return Status::ok();
 }
@@ -221,10 +219,41 @@ Status RunVerb::read_turn() {
   return Status::ok();
 }
 
+Status RunVerb::generate_all(SeqId seq, std::span<const Token> prompt,
+                             const GenerateOptions& options) {
+  if (o_.parallel == 1) {
+    HEED_ASSIGN(result_.generation, generate(*engine_, seq, prompt, options));
+    return Status::ok();
+  }
+  if (!o_.json() && !o_.quiet) note(cat("answer 1 of ", o_.parallel));
+  HEED_ASSIGN(auto all, generate_several(*engine_, seq, prompt, o_.parallel, options));
+  result_.generation = std::move(all.front());
+  result_.others.assign(std::make_move_iterator(all.begin() + 1),
+                        std::make_move_iterator(all.end()));
+  return Status::ok();
+}
+
+// They grew beside the first one, which was shown as it came.
+void RunVerb::print_others() const {
+  for (size_t i = 0; !o_.json() && i < result_.others.size(); ++i) {
+    const Generation& other = result_.others[i];
+    std::fflush(stdout);
+    if (!o_.quiet) note(cat("answer ", i + 2, " of ", o_.parallel, ", seed ", other.seed));
+    print_text(other.text);
+    std::fputc('\n', stdout);
+  }
+}
+
+Status RunVerb::save() {
+  whereabouts().phase = "saving the session";
+  return result_.session.save(*engine_, o_);
+}
+
 Status RunVerb::run_peer() {
   if (o_.compare.empty()) return Status::ok();
   whereabouts().phase = "running llama.cpp";
   o_.sampler.seed = result_.generation.seed;
+  drafter_.reset();
   engine_.reset();  // its threads and pages would stand in llama.cpp's way
   HEED_ASSIGN(result_.peer,
               run_llama(*model_, prompt_.tokens, o_, result_.threads, o_.progress_mode()));
@@ -256,12 +285,17 @@ int RunVerb::run() {
   if (!status.is_ok()) return fail_unless_interrupted(status);
   if (result_.generation.stop == StopReason::kCancelled) {
     acknowledge_interrupt();
+    // What was computed is worth as much as before; a second Ctrl-C ends the program at once.
+    const Status saved = save();
     print();
+    if (!saved.is_ok()) fail(saved);
     return interrupted();
   }
+  const Status saved = save();
   status = run_peer();
   if (!status.is_ok()) return fail_unless_interrupted(status);
   print();
+  if (!saved.is_ok()) return fail(saved);
   if (result_.correct.value_or(true)) return kDone;
   note(cat("heed's answer does not contain '", printable(o_.expect), "' (--expect)"));
   return kFailed;

@@ -17,18 +17,31 @@ int64_t most_tokens(const std::string& text, const std::string& system) {
   return static_cast<int64_t>(text.size() + system.size()) + kTemplateTokens;
 }
 
-int64_t answer_tokens(const RunOptions& options) { return std::max<int64_t>(options.predict, 0); }
+// Of all answers: their sequences share the prompt's pages.
+int64_t answer_tokens(const RunOptions& options) {
+  return std::max<int64_t>(options.predict, 0) * options.parallel;
+}
 
 // As far as the context lets it go: the prompt is checked against it later, with its own message.
 PlannedRun planned(const RunOptions& options, int64_t prompt) {
   PlannedRun run;
   run.prompt = std::min(options.engine.context, prompt);
-  run.answer = std::min(options.engine.context - run.prompt, answer_tokens(options));
+  run.answer =
+      std::min((options.engine.context - run.prompt) * options.parallel, answer_tokens(options));
+  if (options.draft.wanted()) run.verified = 1 + options.draft.most();
+  return run;
+}
+
+// The draft model reads the same text, as far as its context goes.
+PlannedRun planned_draft(const RunOptions& options, const PlannedRun& target) {
+  PlannedRun run;
+  run.prompt = std::min(options.draft.engine.context, target.prompt);
+  run.answer = std::min(options.draft.engine.context - run.prompt, target.answer);
   return run;
 }
 
 struct Needs {
-  MemoryPlan plan;
+  MemoryPlan plan, draft;
   // One engine after the other; the peer only with --compare and where heed fits.
   std::vector<eval::MemoryNeed> heed, peer;
 
@@ -46,6 +59,11 @@ Result<Needs> needs_of(const std::string& path, const RunOptions& options, int64
   needs.heed = {{"weights", plan.weights},
                 {"keys and values", plan.kv},
                 {"graphs and the process", plan.peak - plan.weights - plan.kv}};
+  if (!options.draft.path.empty()) {
+    HEED_ASSIGN(needs.draft, predict_memory(options.draft.path, load, options.draft.engine,
+                                            planned_draft(options, run)));
+    needs.heed.push_back({"the draft model", needs.draft.peak});
+  }
   if (options.compare.empty() || !eval::fits_in_memory(needs.heed)) return needs;
   // heed's pages and graphs are gone by then, its weights stay for the tokenizer.
   HEED_ASSIGN(const auto llama,
@@ -98,7 +116,7 @@ eval::LlamaOptions llama_for_run(const RunOptions& options, int64_t prompt_token
 }
 
 Result<MemoryPlan> plan_run(const std::string& path, const std::string& user,
-                            const RunOptions& options) {
+                            const RunOptions& options, MemoryPlan* draft) {
   int64_t prompt = most_tokens(user, options.system);
   HEED_ASSIGN(Needs needs, needs_of(path, options, prompt));
   if (!needs.fit()) {
@@ -119,11 +137,32 @@ Result<MemoryPlan> plan_run(const std::string& path, const std::string& user,
   if (options.verbose) {
     const auto available = needs.plan.available;
     const PlannedRun run = planned(options, prompt);
-    note(cat("predicted peak ", bytes_text(needs.plan.peak), " of ",
+    note(cat("predicted peak ", bytes_text(needs.plan.peak + needs.draft.peak), " of ",
              available ? bytes_text(*available) : "an unknown amount", " available, for at most ",
              run.prompt + run.answer, " tokens"));
   }
+  if (draft != nullptr) *draft = needs.draft;
   return needs.plan;
+}
+
+void limit_kv(const MemoryPlan& plan, const MemoryPlan& draft, RunOptions& options) {
+  const auto besides = [](const MemoryPlan& p) { return p.peak - std::min(p.kv, p.peak); };
+  const uint64_t fixed = besides(plan) + besides(draft);
+  if (!plan.available || *plan.available <= fixed) return;
+  const uint64_t left = *plan.available - fixed;
+  // Both hold the same tokens, so they grow as their plans say.
+  const double share = static_cast<double>(draft.kv) /
+                       static_cast<double>(std::max<uint64_t>(plan.kv + draft.kv, 1));
+  options.draft.engine.max_kv_bytes = static_cast<uint64_t>(share * static_cast<double>(left));
+  options.engine.max_kv_bytes = left - options.draft.engine.max_kv_bytes;
+}
+
+Status plan_chat(const std::string& path, RunOptions& options) {
+  HEED_ASSIGN(const Needs needs, needs_of(path, options, options.engine.chunk));
+  HEED_TRY(
+      eval::check_memory(path, needs.heed, "take a smaller model, a smaller -ub or free memory"));
+  limit_kv(needs.plan, needs.draft, options);
+  return Status::ok();
 }
 
 }  // namespace heed::cli

@@ -14,9 +14,15 @@ namespace heed::cli {
 eval::LlamaOptions llama_for_run(const RunOptions& options, int64_t prompt_tokens, int threads);
 
 // The plan of the run with the exact number of prompt tokens where the bound of one a byte is too
-// much. Errors: it does not fit, with the parts, what is available and the longest prompt that
-// fits.
+// much; that of the draft model goes to `draft`. Errors: they do not fit, with the parts, what is
+// available and the longest prompt that fits.
 Result<MemoryPlan> plan_run(const std::string& path, const std::string& user,
-                            const RunOptions& options);
+                            const RunOptions& options, MemoryPlan* draft = nullptr);
+// The same for a conversation, whose length nobody knows: as far as one chunk, and the limits of
+// keys and values set.
+Status plan_chat(const std::string& path, RunOptions& options);
+// What keys and values may take of both models, so that an answer without a limit ends with an
+// error instead of the system's out-of-memory killer.
+void limit_kv(const MemoryPlan& plan, const MemoryPlan& draft, RunOptions& options);
 
 }  // namespace heed::cli

@@ -9,19 +9,32 @@
 namespace heed::cli {
 namespace {
 
-void bind_prompt(CLI::App& app, RunOptions& o) {
-  const auto keep = [&o](const std::string& word) { o.positional.push_back(word); };
-  app.add_option_function<std::string>("MODEL", keep, "As with -m");
-  app.add_option_function<std::string>("PROMPT", keep, "As with -p; quote it");
-  // settle() reads these two variables: a positional goes before them, which CLI11 cannot tell.
+void bind_positional(CLI::App& app, RunOptions& o, const char* name, const char* text) {
+  app.add_option_function<std::string>(
+      name, [&o](const std::string& word) { o.positional.push_back(word); }, text);
+}
+
+// settle() reads HEED_MODEL and HEED_PROMPT: a positional goes before them, which CLI11 cannot
+// tell.
+void bind_model(CLI::App& app, RunOptions& o) {
   app.add_option(
          "-m,--model", o.model,
          "GGUF file, short name (heed ls) or ollama:NAME; pulled when missing (Env:HEED_MODEL)")
       ->type_name("MODEL");
+}
+
+void bind_system(CLI::App& app, RunOptions& o) {
+  add(app, "--system", o.system, "System message (-sys)");
+}
+
+void bind_prompt(CLI::App& app, RunOptions& o) {
+  bind_positional(app, o, "MODEL", "As with -m");
+  bind_positional(app, o, "PROMPT", "As with -p; quote it");
+  bind_model(app, o);
   app.add_option("-p,--prompt", o.prompt.text,
                  "Prompt; behind a document from -f or stdin, the question (Env:HEED_PROMPT)");
   add(app, "-f,--file", o.prompt.file, "Document to read; - is stdin")->type_name("FILE");
-  add(app, "--system", o.system, "System message (-sys)");
+  bind_system(app, o);
   add_flag(app, "--raw,--no-template", o.raw, "Feed the text as it is, without the chat template");
   app.add_flag("-e,--escape,!--no-escape", o.prompt.escapes,
                "Read \\n, \\t, \\\\ and so on in -p (default)");
@@ -74,12 +87,30 @@ void bind_engine(CLI::App& app, RunOptions& o) {
   add_flag(app, "--offline", o.offline, "Do not download");
 }
 
+void bind_session(CLI::App& app, RunOptions& o) {
+  add(app, "--parallel", o.parallel,
+      "Answers to the prompt, which is read once; the i-th has the seed of the first + i (-np)")
+      ->check(CLI::Range(1, EngineOptions::kMaxSequences))
+      ->capture_default_str();
+  add(app, "--session,--prompt-cache", o.session,
+      "Keep the sequence in this file, and next time compute only what is new of the prompt")
+      ->type_name("FILE");
+  add_flag(app, "--prompt-cache-ro", o.session_read_only,
+           "Use --session's file and leave it as it is");
+  add_flag(app, "--prompt-cache-all", o.session_all,
+           "Accepted for llama.cpp's sake: the answer is always saved too");
+}
+
+void bind_notes(CLI::App& app, RunOptions& o) {
+  add_flag(app, "-q,--quiet", o.quiet, "Nothing but the answer and errors");
+  add_flag(app, "--progress", o.progress, "Progress even when stderr is no terminal");
+}
+
 void bind_output(CLI::App& app, RunOptions& o) {
   add(app, "-o,--output", o.output, "Form of the result")
       ->check(one_of({"text", "json"}))
       ->capture_default_str();
-  add_flag(app, "-q,--quiet", o.quiet, "Nothing but the answer and errors");
-  add_flag(app, "--progress", o.progress, "Progress even when stderr is no terminal");
+  bind_notes(app, o);
   add_flag(app, "-v,--verbose", o.verbose, "Say what was chosen: files, memory, settings");
   add(app, "--compare", o.compare, "Run this engine on the same prompt too, and print both")
       ->check(one_of({"llama.cpp"}));
@@ -99,7 +130,22 @@ void RunOptions::bind(CLI::App& app) {
   bind_engine(app, *this);
   sampling.bind(app);
   tools.bind(app);
+  bind_session(app, *this);
+  draft.bind(app);
   bind_output(app, *this);
+}
+
+void RunOptions::bind_chat(CLI::App& app) {
+  bind_positional(app, *this, "MODEL", "As with -m");
+  bind_model(app, *this);
+  bind_system(app, *this);
+  add(app, "--session", session,
+      "Go on with the conversation in this file where it is there, and keep it there at the end")
+      ->type_name("FILE");
+  bind_engine(app, *this);
+  sampling.bind(app);
+  draft.bind(app);
+  bind_notes(app, *this);
 }
 
 Status RunOptions::settle() {
@@ -139,18 +185,50 @@ Status RunOptions::settle() {
                   "--tools are told to the model by its chat template, which --raw leaves out; "
                   "give one");
   }
-  if (!expect.empty() && compare.empty()) {
-    return Status(Code::kInvalidArgument, "--expect needs --compare llama.cpp");
+  if (tools.given() && parallel > 1) {
+    return Status(Code::kInvalidArgument,
+                  "--tools read one answer for calls; leave out --parallel");
+  }
+  HEED_TRY(check_peer());
+  if (session.empty() && (session_read_only || session_all)) {
+    return error(Code::kInvalidArgument,
+                 session_read_only ? "--prompt-cache-ro" : "--prompt-cache-all",
+                 " needs --session FILE (--prompt-cache)");
   }
   HEED_TRY(settle_rope());
+  HEED_TRY(draft.settle());
+  if (parallel > 1 && draft.wanted()) {
+    return Status(
+        Code::kInvalidArgument,
+        "--parallel decodes several answers in a step, drafts several tokens of one; give "
+        "one of them");
+  }
   HEED_TRY(formats.settle(engine));
   engine.chunk = std::min(batch, ubatch);
   engine.context = context;
-  engine.max_sequences = 1;
+  engine.max_sequences = parallel;
   HEED_ASSIGN(sampler, sampling.settle(prompt.escapes));
   if (tools.given() && !sampler.grammar.gbnf.empty()) {
     return Status(Code::kInvalidArgument,
                   "--tools bring a grammar for their calls, so no other can be given");
+  }
+  return Status::ok();
+}
+
+Status RunOptions::check_peer() const {
+  if (!expect.empty() && compare.empty()) {
+    return Status(Code::kInvalidArgument, "--expect needs --compare llama.cpp");
+  }
+  if (parallel > 1 && !compare.empty()) {
+    return Status(
+        Code::kInvalidArgument,
+        "--parallel gives several answers, --compare takes one of each engine; give one of "
+        "them");
+  }
+  if (!session.empty() && !compare.empty()) {
+    return Status(Code::kInvalidArgument,
+                  "--session spares heed a part of the prompt that --compare has the peer compute; "
+                  "give one of them");
   }
   return Status::ok();
 }

@@ -7,6 +7,7 @@
 #include "cli/prompt.h"
 #include "cli/run_tools.h"
 #include "cli/sampling_options.h"
+#include "cli/speculation_options.h"
 #include "cli/terminal.h"
 #include "heed/generate.h"
 
@@ -24,32 +25,38 @@ struct RunOptions {
   std::string system;
   SamplingOptions sampling;
   ToolFlags tools;
+  SpeculationOptions draft;
   PageFormats formats;
   std::string linear = "heed";
   std::string flash = "on";
   std::string rope_scaling;
   double rope_freq_scale = 0;
   std::string output = "text";
+  std::string session;
   std::string compare;
   std::string expect;
   int64_t context = 0;
   int64_t rope_context = 0;  // the model's
   int64_t predict = -1;
   int keep = 0;
+  int parallel = 1;  // answers
   int batch = 2048, ubatch = 512;
   int threads = 0;
   bool raw = false, quiet = false, progress = false, verbose = false;
   bool offline = false;
+  bool session_read_only = false, session_all = false;
 
   SamplerOptions sampler;
   EngineOptions engine;
 
-  // Adds the options to `app`.
+  // Adds the options of `heed run`, or those of them that `heed chat` has, to `app`.
   void bind(CLI::App& app);
+  void bind_chat(CLI::App& app);
   // Sorts out positionals and fills `sampler` and `engine`. The error is a usage error.
   Status settle();
 
   Status settle_rope();
+  Status check_peer() const;
 
   bool json() const { return output == "json"; }
   ProgressLine::Mode progress_mode() const;

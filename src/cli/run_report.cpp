@@ -46,9 +46,49 @@ nlohmann::ordered_json run_json(const EngineRun& r) {
   return out;
 }
 
+std::string all_tokens(const RunResult& r) {
+  size_t tokens = r.generation.tokens.size();
+  for (const Generation& other : r.others) tokens += other.tokens.size();
+  return fmt::format("{}: {} tokens", r.others.size() + 1, tokens);
+}
+
+nlohmann::ordered_json answer_json(const Generation& g) {
+  return {{"text", g.text},
+          {"stop", stop_reason_name(g.stop)},
+          {"generated_tokens", g.tokens.size()},
+          {"seed", g.seed},
+          {"decode_s", g.decode_s}};
+}
+
+// Of the steps behind the prompt: one token that is drawn, and the guesses that came true.
+double tokens_a_step(const DraftReport& draft) {
+  return draft.steps > 0
+             ? static_cast<double>(draft.steps + draft.accepted) / static_cast<double>(draft.steps)
+             : 0;
+}
+
+double acceptance(const DraftReport& draft) {
+  return draft.drafted > 0
+             ? static_cast<double>(draft.accepted) / static_cast<double>(draft.drafted)
+             : 0;
+}
+
+nlohmann::ordered_json draft_json(const DraftReport& draft) {
+  return {{"drafter", draft.drafter},        {"steps", draft.steps},
+          {"drafted_tokens", draft.drafted}, {"accepted_tokens", draft.accepted},
+          {"acceptance", acceptance(draft)}, {"tokens_per_step", tokens_a_step(draft)},
+          {"draft_s", draft.draft_s},        {"stopped", draft.stopped}};
+}
+
 }  // namespace
 
-double EngineRun::prompt_rate() const { return rate(prompt_tokens, prompt_s); }
+std::string draft_text(const DraftReport& draft) {
+  if (draft.drafter.empty()) return {};
+  return fmt::format("{} tokens drafted, {} accepted ({:.0f} %), {:.2f} tokens a step",
+                     draft.drafted, draft.accepted, 100 * acceptance(draft), tokens_a_step(draft));
+}
+
+double EngineRun::prompt_rate() const { return rate(prompt_tokens - reused, prompt_s); }
 double EngineRun::decode_rate() const { return rate(generated - 1, decode_s); }
 
 EngineRun RunResult::run() const {
@@ -57,7 +97,8 @@ EngineRun RunResult::run() const {
   out.config = fmt::format("{}/{} KV, {} threads, chunks of {}", format_name(*engine.k),
                            format_name(*engine.v), threads, engine.chunk);
   out.text = generation.text;
-  out.prompt_tokens = generation.prompt_tokens;
+  out.reused = session.started.reused;
+  out.prompt_tokens = out.reused + generation.prompt_tokens;
   out.generated = static_cast<int64_t>(generation.tokens.size());
   out.prompt_s = generation.prompt_s;
   out.first_token_s = generation.first_token_s;
@@ -77,17 +118,28 @@ void print_timings(const RunResult& r) {
     t += line + '\n';
   };
   row("load", bytes_text(r.model.file_bytes), seconds_text(r.load_s), "");
-  row("prompt", fmt::format("{} tokens", own.prompt_tokens), seconds_text(own.prompt_s),
-      rate_text(own.prompt_rate()));
+  if (own.reused > 0) {
+    row("reused", fmt::format("{} tokens", own.reused), seconds_text(r.session.restore_s), "");
+  }
+  row("prompt", fmt::format("{} tokens", own.prompt_tokens - own.reused),
+      seconds_text(own.prompt_s), rate_text(own.prompt_rate()));
   if (own.generated > 0) {
     row("first token", "", seconds_text(own.first_token_s), "");
     row("answer", fmt::format("{} tokens", own.generated), seconds_text(own.decode_s),
         rate_text(own.decode_rate()));
+    if (!r.others.empty()) row("answers", all_tokens(r), "", "");
   }
   row("KV", bytes_text(r.report.kv.live), "",
       fmt::format("{}/{}, {} committed", format_name(*r.engine.k), format_name(*r.engine.v),
                   bytes_text(r.report.kv.committed)));
   row("memory peak", bytes_text(r.report.peak_resident), "", "");
+  if (const DraftReport& draft = r.generation.draft; !draft.drafter.empty()) {
+    t += fmt::format("  {:<12} {} in {} by {}\n", "drafts", draft_text(draft),
+                     seconds_text(draft.draft_s), printable(draft.drafter));
+    if (!draft.stopped.empty()) {
+      t += fmt::format("  {:<12} {}\n", "", printable("then none: " + draft.stopped));
+    }
+  }
   row("stopped", stop_reason_name(r.generation.stop), "", "");
   std::fwrite(t.data(), 1, t.size(), stderr);
   std::fflush(stderr);
@@ -140,6 +192,7 @@ nlohmann::ordered_json to_json(const RunResult& r) {
                                 {"stop", stop_reason_name(r.generation.stop)},
                                 {"template", r.templated},
                                 {"prompt_tokens", own.prompt_tokens},
+                                {"reused_tokens", own.reused},
                                 {"generated_tokens", own.generated},
                                 {"timings",
                                  {{"load_s", r.load_s},
@@ -174,6 +227,12 @@ nlohmann::ordered_json to_json(const RunResult& r) {
     out["reasoning"] = r.turn->reasoning;
     out["tool_calls"] = calls_json(r.turn->tool_calls);
   }
+  if (!r.others.empty()) {
+    out["answers"] = {answer_json(r.generation)};
+    for (const Generation& other : r.others) out["answers"].push_back(answer_json(other));
+  }
+  if (!r.session.path.empty()) out["session"] = to_json(r.session);
+  if (!r.generation.draft.drafter.empty()) out["draft"] = draft_json(r.generation.draft);
   if (r.peer) out["compare"] = {run_json(*r.peer), run_json(own)};
   return out;
 }

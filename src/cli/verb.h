@@ -30,6 +30,7 @@ class Verb {
 
 std::unique_ptr<Verb> make_run();
 std::unique_ptr<Verb> make_embed();
+std::unique_ptr<Verb> make_chat();
 std::unique_ptr<Verb> make_pull();
 std::unique_ptr<Verb> make_ls();
 std::unique_ptr<Verb> make_rm();

@@ -86,6 +86,8 @@ class GgufFile {
   void release(const uint8_t* data, size_t bytes) const;
   void looked_up(const uint8_t* data, size_t bytes) const;
   Status unchanged() const;
+  // Of every part, in order; none for bytes of a caller.
+  const std::vector<std::unique_ptr<MappedFile>>& files() const { return files_; }
 
   const std::vector<GgufKey>& keys() const { return keys_; }
   const GgufKey* find(std::string_view key) const;  // null when absent

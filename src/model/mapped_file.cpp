@@ -8,15 +8,18 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <vector>
 
 #include "base/text.h"
 
 namespace heed {
 namespace {
 
-int64_t modified_ns(const struct stat& info) {
-  return static_cast<int64_t>(info.st_mtim.tv_sec) * 1'000'000'000 + info.st_mtim.tv_nsec;
+int64_t nanoseconds(const struct timespec& time) {
+  return static_cast<int64_t>(time.tv_sec) * 1'000'000'000 + time.tv_nsec;
 }
+
+int64_t modified_ns(const struct stat& info) { return nanoseconds(info.st_mtim); }
 
 // Weights are read with vector loads and handed to ggml, which wants 64 bytes.
 constexpr size_t kAlignment = 64;
@@ -30,15 +33,16 @@ void advise(const uint8_t* data, size_t bytes, int advice) {
   if (end > first) ::madvise(reinterpret_cast<void*>(first), end - first, advice);
 }
 
-Status read_all(int fd, uint8_t* out, size_t size, const std::string& path) {
+// Bytes from `offset` on.
+Status read_all(int fd, uint8_t* out, size_t size, size_t offset, const std::string& path) {
   for (size_t done = 0; done < size;) {
     const ssize_t n = ::pread(fd, out + done, std::min<size_t>(size - done, size_t{1} << 30),
-                              static_cast<off_t>(done));
+                              static_cast<off_t>(offset + done));
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return error(Code::kIo, path, ": reading failed: ", std::strerror(errno));
     if (n == 0) {
-      return error(Code::kIo, path, ": ended at byte ", done, " of ", size,
-                   ": it was truncated while it was read");
+      return error(Code::kIo, path, ": ended at byte ", offset + done, ", ", size - done,
+                   " bytes early: it was truncated while it was read");
     }
     done += static_cast<size_t>(n);
   }
@@ -82,7 +86,7 @@ Result<std::unique_ptr<MappedFile>> MappedFile::open(const std::string& path, Fi
     return error(Code::kResourceExhausted, path, ": no memory for its ", file->size_, " bytes");
   }
   file->data_ = file->copy_.get();
-  HEED_TRY(read_all(file->fd_, file->data_, file->size_, path));
+  HEED_TRY(read_all(file->fd_, file->data_, file->size_, 0, path));
   return file;
 }
 
@@ -121,6 +125,28 @@ Status MappedFile::unchanged() const {
                  ": was written to since it was loaded; load the model again");
   }
   return Status::ok();
+}
+
+Status MappedFile::read_through(const std::function<void(std::span<const uint8_t>)>& take) const {
+  if (!mapped_) {
+    take(bytes());
+    return Status::ok();
+  }
+  constexpr size_t kPiece = size_t{1} << 20;  // stays in the cache between reading and taking
+  std::vector<uint8_t> piece(std::min(kPiece, size_));
+  for (size_t at = 0; at < size_; at += piece.size()) {
+    const size_t n = std::min(piece.size(), size_ - at);
+    HEED_TRY(read_all(fd_, piece.data(), n, at, path_));
+    take({piece.data(), n});
+  }
+  return unchanged();
+}
+
+std::string MappedFile::stamp() const {
+  struct stat info {};
+  if (!mapped_ || ::fstat(fd_, &info) != 0) return {};
+  return cat("device ", info.st_dev, " inode ", info.st_ino, " bytes ", info.st_size, " modified ",
+             modified_ns(info), " changed ", nanoseconds(info.st_ctim));
 }
 
 }  // namespace heed

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -42,6 +43,11 @@ class MappedFile {
   // the end of a truncated file kills the process, so callers ask before they touch the bytes (a
   // truncation within the microseconds between remains possible; kRead excludes it).
   Status unchanged() const;
+
+  // Every byte in order, a piece after the other, without a mapped page that becomes resident.
+  Status read_through(const std::function<void(std::span<const uint8_t>)>& take) const;
+  // Which file this is and when it was last changed; empty for a private copy.
+  std::string stamp() const;
 
  private:
   MappedFile() = default;

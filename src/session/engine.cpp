@@ -110,13 +110,18 @@ Result<std::unique_ptr<Engine::Impl>> Engine::Impl::create(std::shared_ptr<Model
   // for sampling between two tokens. ggml's default of 50 units holds a core for 100 ms after every
   // step, which another engine (or any other process) then waits for.
   params.poll = 1;
-  impl->pool.reset(ggml_threadpool_new(&params));
+  impl->pool.reset(ggml_threadpool_new(&params), ggml_threadpool_free);
   if (!impl->pool) return error(Code::kResourceExhausted, "no memory for ", threads, " threads");
   impl->linears = std::make_unique<LinearWorkspace>(isa, threads);
   HEED_TRY(impl->linears->reserve(weights.most_inputs()));
   impl->graphs = std::make_unique<GraphCache>(hyper, weights, impl->step->ops.data(),
                                               impl->linears.get(), threads, impl->pool.get());
   return impl;
+}
+
+void Engine::Impl::share_threads(const Impl& other) {
+  pool = other.pool;
+  graphs->use_threads(pool.get());
 }
 
 Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -145,25 +150,15 @@ Result<SeqId> Engine::create_sequence() {
 Result<SeqId> Engine::fork(SeqId seq) {
   return guarded("forking a sequence", [&]() -> Result<SeqId> {
     HEED_TRY(impl_->check_sequence(seq));
+    std::vector<Token> tokens = impl_->tokens.at(seq);
     HEED_ASSIGN(const SeqId copy, impl_->store->fork(seq));
-    HEED_TRY(impl_->adopt(copy, impl_->logits.at(seq)));
+    HEED_TRY(impl_->adopt(copy, impl_->logits.at(seq), std::move(tokens)));
     return copy;
   });
 }
 
 Status Engine::truncate(SeqId seq, int64_t n) {
-  return guarded("truncating a sequence", [&]() -> Status {
-    HEED_TRY(impl_->check_sequence(seq));
-    const int64_t length = impl_->store->length(seq);
-    if (n < 0 || n > length) {
-      return error(Code::kOutOfRange, "sequence ", seq, " has ", length, " tokens, it cannot keep ",
-                   n);
-    }
-    if (n == length) return Status::ok();
-    HEED_TRY(impl_->store->truncate(seq, n));
-    impl_->logits.at(seq) = nullptr;
-    return Status::ok();
-  });
+  return guarded("truncating a sequence", [&] { return impl_->truncate(seq, n); });
 }
 
 Status Engine::drop(SeqId seq) {
@@ -171,6 +166,8 @@ Status Engine::drop(SeqId seq) {
     HEED_TRY(impl_->check_sequence(seq));
     HEED_TRY(impl_->store->drop(seq));
     impl_->logits.erase(seq);
+    impl_->tokens.erase(seq);
+    if (impl_->verified.seq == seq) impl_->verified = {};
     return Status::ok();
   });
 }
@@ -197,6 +194,11 @@ Status Engine::prefill(SeqId seq, std::span<const Token> tokens, const PrefillOp
 
 Status Engine::decode(std::span<const SeqToken> tokens, const CancelToken* cancel) {
   return guarded("decode", [&] { return impl_->decode(tokens, cancel); });
+}
+
+Result<View<const float, 2>> Engine::verify(SeqId seq, std::span<const Token> tokens,
+                                            const CancelToken* cancel) {
+  return guarded("verifying", [&] { return impl_->verify(seq, tokens, cancel); });
 }
 
 Report Engine::report() const {

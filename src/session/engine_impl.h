@@ -15,10 +15,6 @@
 
 namespace heed {
 
-struct ThreadpoolFree {
-  void operator()(ggml_threadpool* pool) const { ggml_threadpool_free(pool); }
-};
-
 // Of the options that need no model to be judged.
 Status check_ranges(const EngineOptions& options);
 // An encoder reads a text in one step: the context bounds the chunk, not the other way round.
@@ -39,7 +35,10 @@ struct Engine::Impl {
   Status check_sequence(SeqId seq) const;
 
   // Takes up a sequence that the store has just made, or drops it there when memory is short.
-  Status adopt(SeqId seq, Logits held);
+  Status adopt(SeqId seq, Logits held, std::vector<Token> held_tokens = {});
+  // Room for the tokens of a step, so that noting them when it has succeeded cannot fail.
+  void reserve_tokens(std::span<const SeqSpan> seqs);
+  void note_tokens(std::span<const SeqSpan> seqs) noexcept;
 
   // One step over these sequences: transactions, graph, commit or abort. `made` receives the graph
   // whose result holds the outputs.
@@ -59,16 +58,35 @@ struct Engine::Impl {
   // Ends the transactions of a step's first `open` sequences.
   void close(std::span<const SeqSpan> seqs, size_t open, bool keep) noexcept;
   Status decode(std::span<const SeqToken> tokens, const CancelToken* cancel);
+  Result<View<const float, 2>> verify(SeqId seq, std::span<const Token> tokens,
+                                      const CancelToken* cancel);
+  // One decode step with the logits of every row, [rows, vocab], valid until the next step. Each
+  // sequence takes up those of its last row.
+  Result<View<const float, 2>> decode_rows(std::span<const SeqSpan> seqs,
+                                           const CancelToken* cancel);
+  Status truncate(SeqId seq, int64_t n);
+  // Computes with the threads of `other` in place of own ones: two engines that take turns then do
+  // not wait for each other's idle threads. Both have as many; before the first step.
+  void share_threads(const Impl& other);
 
   std::shared_ptr<Model> model;
   EngineOptions options;
-  std::unique_ptr<ggml_threadpool, ThreadpoolFree> pool;
+  std::shared_ptr<ggml_threadpool> pool;
   std::unique_ptr<Store> store;
   std::unique_ptr<Step> step;
   std::unique_ptr<LinearWorkspace> linears;
   std::unique_ptr<GraphCache> graphs;
-  std::unordered_map<SeqId, Logits> logits;  // null: none yet
-  std::vector<float> hidden;                 // [chunk, embd], only with on_logits
+  std::unordered_map<SeqId, Logits> logits;              // null: none yet
+  std::unordered_map<SeqId, std::vector<Token>> tokens;  // that each sequence holds
+  std::string identity;       // of the model's file (model_identity.h), once it was asked for
+  std::vector<float> hidden;  // [chunk, embd], only with on_logits
+  // What the last verify() left, until the next step: logits [tokens, vocab] behind the tokens of
+  // `seq` from `first` on.
+  struct Verified {
+    SeqId seq = 0;
+    int64_t first = 0;
+    View<const float, 2> rows;
+  } verified;
 
   // Of the report, since reset_report.
   double prefill_s = 0, decode_s = 0;

@@ -76,6 +76,7 @@ Status Engine::Impl::prepare_step(std::span<const SeqSpan> seqs, StepGraph& grap
 
 Status Engine::Impl::run_step(std::span<const SeqSpan> seqs, const GraphShape& shape,
                               const CancelToken* cancel, StepGraph** made) {
+  verified = {};
   HEED_TRY(model->impl().file->unchanged());
   if (cancel != nullptr && cancel->cancelled()) {
     return Status(Code::kCancelled, "the step was cancelled");
@@ -83,6 +84,7 @@ Status Engine::Impl::run_step(std::span<const SeqSpan> seqs, const GraphShape& s
   HEED_ASSIGN(StepGraph * graph, graphs->step(shape));
   size_t open = 0;
   const Status status = guarded("a step", [&]() -> Status {
+    reserve_tokens(seqs);
     for (; open < seqs.size(); ++open) {
       HEED_TRY(store->begin_append(seqs[open].id, static_cast<int>(seqs[open].tokens.size())));
     }
@@ -91,7 +93,10 @@ Status Engine::Impl::run_step(std::span<const SeqSpan> seqs, const GraphShape& s
     return graph->compute(step.get());
   });
   close(seqs, open, status.is_ok());
-  if (status.is_ok()) ++steps;
+  if (status.is_ok()) {
+    note_tokens(seqs);
+    ++steps;
+  }
   *made = graph;
   return status;
 }
@@ -106,13 +111,33 @@ void Engine::Impl::close(std::span<const SeqSpan> seqs, size_t open, bool keep) 
   }
 }
 
-Status Engine::Impl::adopt(SeqId seq, Logits held) {
+Status Engine::Impl::adopt(SeqId seq, Logits held, std::vector<Token> held_tokens) {
   const Status status = guarded("a sequence", [&] {
+    tokens.emplace(seq, std::move(held_tokens));
     logits.emplace(seq, std::move(held));
     return Status::ok();
   });
-  if (!status.is_ok()) HEED_TRY(store->drop(seq));
+  if (status.is_ok()) return status;
+  tokens.erase(seq);
+  HEED_TRY(store->drop(seq));
   return status;
+}
+
+void Engine::Impl::reserve_tokens(std::span<const SeqSpan> seqs) {
+  for (const SeqSpan& seq : seqs) {
+    std::vector<Token>& held = tokens.at(seq.id);
+    const size_t needed = held.size() + seq.tokens.size();
+    // Half as much again: a sequence that grows by one token copies each a constant number of
+    // times.
+    if (needed > held.capacity()) held.reserve(std::max(needed, held.size() + held.size() / 2));
+  }
+}
+
+void Engine::Impl::note_tokens(std::span<const SeqSpan> seqs) noexcept {
+  for (const SeqSpan& seq : seqs) {
+    std::vector<Token>& held = tokens.find(seq.id)->second;
+    held.insert(held.end(), seq.tokens.begin(), seq.tokens.end());
+  }
 }
 
 Status Engine::Impl::prefill(SeqId seq, std::span<const Token> tokens, const PrefillOptions& call) {
@@ -198,7 +223,6 @@ Status Engine::Impl::decode(std::span<const SeqToken> tokens, const CancelToken*
                  options.max_sequences, " (max_sequences)");
   }
   std::vector<SeqSpan> spans;
-  std::vector<Logits> targets;
   for (const SeqToken& t : tokens) {
     HEED_TRY(check_sequence(t.seq));
     HEED_TRY(check_tokens({&t.token, 1}));
@@ -209,25 +233,75 @@ Status Engine::Impl::decode(std::span<const SeqToken> tokens, const CancelToken*
       }
     }
     spans.push_back({t.seq, {&t.token, 1}});
-    HEED_ASSIGN(Logits target, logits_target(t.seq));
+  }
+  return decode_rows(spans, cancel).status();
+}
+
+Result<View<const float, 2>> Engine::Impl::verify(SeqId seq, std::span<const Token> tokens,
+                                                  const CancelToken* cancel) {
+  HEED_TRY(check_sequence(seq));
+  const auto n = static_cast<int64_t>(tokens.size());
+  const int64_t most = std::min(kLogitRows, std::max(options.chunk, options.max_sequences));
+  if (n < 1 || n > most) {
+    return error(Code::kOutOfRange, "verify of ", n, " tokens, must be 1 to ", most,
+                 most < kLogitRows ? " (the chunk)" : "");
+  }
+  HEED_TRY(check_tokens(tokens));
+  HEED_TRY(check_context(seq, n));
+  const int64_t first = store->length(seq);
+  const SeqSpan span{seq, tokens};
+  HEED_ASSIGN(const auto rows, decode_rows({&span, 1}, cancel));
+  verified = {seq, first, rows};
+  return rows;
+}
+
+Result<View<const float, 2>> Engine::Impl::decode_rows(std::span<const SeqSpan> seqs,
+                                                       const CancelToken* cancel) {
+  int rows = 0;
+  std::vector<Logits> targets;
+  for (const SeqSpan& seq : seqs) {
+    rows += static_cast<int>(seq.tokens.size());
+    HEED_ASSIGN(Logits target, logits_target(seq.id));
     targets.push_back(std::move(target));
   }
   const auto start = Clock::now();
   const int64_t builds = graphs->builds();
-  const int rows = static_cast<int>(tokens.size());
   StepGraph* graph = nullptr;
   const Status status = run_step(
-      spans, {.rows = rows, .outputs = rows, .output = StepOutput::kLogits}, cancel, &graph);
+      seqs, {.rows = rows, .outputs = rows, .output = StepOutput::kLogits}, cancel, &graph);
   decode_builds += graphs->builds() - builds;
   HEED_TRY(status);
-  const auto* out = static_cast<const float*>(graph->result()->data);  // [rows, vocab]
-  for (size_t i = 0; i < tokens.size(); ++i) {
-    std::memcpy(targets[i]->data(), out, targets[i]->size() * sizeof(float));
-    out += targets[i]->size();
-    logits.at(tokens[i].seq) = std::move(targets[i]);
+  const int64_t vocab = hyper().vocab;
+  const auto* out = static_cast<const float*>(graph->result()->data);
+  const float* last = out - vocab;
+  for (size_t i = 0; i < seqs.size(); ++i) {
+    last += vocab * static_cast<int64_t>(seqs[i].tokens.size());
+    std::memcpy(targets[i]->data(), last, targets[i]->size() * sizeof(float));
+    logits.at(seqs[i].id) = std::move(targets[i]);
   }
   generated_tokens += rows;
   decode_s += seconds_since(start);
+  return View<const float, 2>::contiguous(out, {rows, vocab});
+}
+
+Status Engine::Impl::truncate(SeqId seq, int64_t n) {
+  HEED_TRY(check_sequence(seq));
+  const int64_t length = store->length(seq);
+  if (n < 0 || n > length) {
+    return error(Code::kOutOfRange, "sequence ", seq, " has ", length, " tokens, it cannot keep ",
+                 n);
+  }
+  if (n == length) return Status::ok();
+  const int64_t row = n - 1 - verified.first;
+  const bool known = verified.seq == seq && row >= 0 && row < verified.rows.shape[0];
+  Logits kept;
+  if (known) {
+    HEED_ASSIGN(kept, logits_target(seq));
+  }
+  HEED_TRY(store->truncate(seq, n));
+  if (known) std::memcpy(kept->data(), &verified.rows(row, 0), kept->size() * sizeof(float));
+  logits.at(seq) = std::move(kept);
+  tokens.at(seq).resize(static_cast<size_t>(n));
   return Status::ok();
 }
 

@@ -31,6 +31,9 @@ class GraphCache {
 
   int64_t builds() const { return builds_; }
 
+  // Before the first graph.
+  void use_threads(ggml_threadpool* pool) { pool_ = pool; }
+
  private:
   // A graph and the memory its tensors lie in.
   struct Slot {

@@ -95,6 +95,12 @@ Status add_graphs(const Hyperparameters& hyper, const ModelWeights& weights, int
   if (engine.max_sequences == 1) {
     if (small != rows) HEED_TRY(add_graph(hyper, weights, threads, logits(small, 1), 1, costs));
     if (rows != 1) HEED_TRY(add_graph(hyper, weights, threads, logits(1, 1), 1, costs));
+    if (run.verified > 1) {  // drafts of every length up to that
+      const auto lengths =
+          std::min<uint64_t>(static_cast<uint64_t>(run.verified) - 1, GraphCache::kSmallGraphs);
+      HEED_TRY(
+          add_graph(hyper, weights, threads, logits(run.verified, run.verified), lengths, costs));
+    }
     return Status::ok();
   }
   const int batch = std::min(engine.max_sequences, GraphCache::kSmallRows);
@@ -131,6 +137,10 @@ Status check_plan(const EngineOptions& engine, const PlannedRun& run) {
   if (run.prompt < 0 || run.prompt > most || run.answer < 0 || run.answer > most) {
     return error(Code::kOutOfRange, "a run of ", run.prompt, " and ", run.answer,
                  " tokens, each must be 0 to ", most);
+  }
+  if (run.verified < 1 || run.verified > Engine::kLogitRows) {
+    return error(Code::kOutOfRange, "a run that verifies ", run.verified,
+                 " tokens a step, must be 1 to ", Engine::kLogitRows);
   }
   return check_ranges(engine);
 }

@@ -48,20 +48,7 @@ namespace heed {
 namespace {
 
 using test::allocations_left;
-
-// Calls `call` with its n-th allocation failing, for n = 0, 1, ... until none failed. Returns how
-// many calls did.
-template <class Call>
-int with_each_allocation_failing(Call&& call) {
-  int failures = 0;
-  for (int64_t n = 0;; ++n) {
-    allocations_left = n;
-    call();
-    const bool failed = allocations_left.exchange(-1) < 0;
-    if (!failed) return failures;
-    ++failures;
-  }
-}
+using test::with_each_allocation_failing;
 
 ModelOptions one_thread() {
   ModelOptions options;

@@ -23,4 +23,28 @@ class PeakMeter {
   int64_t start_;
 };
 
+// Calls `call` with its n-th allocation failing, for n = 0, 1, ... until none failed. Returns how
+// many calls did.
+template <class Call>
+int with_each_allocation_failing(Call&& call) {
+  int failures = 0;
+  for (int64_t n = 0;; ++n) {
+    allocations_left = n;
+    call();
+    const bool failed = allocations_left.exchange(-1) < 0;
+    if (!failed) return failures;
+    ++failures;
+  }
+}
+
+// Within such a call: what surrounds the part that is to fail.
+class Untouched {
+ public:
+  Untouched() : left_(allocations_left.exchange(-1)) {}
+  ~Untouched() { allocations_left = left_; }
+
+ private:
+  int64_t left_;
+};
+
 }  // namespace heed::test
