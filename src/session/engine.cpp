@@ -127,7 +127,7 @@ Result<SeqId> Engine::create_sequence() {
 
 Result<SeqId> Engine::fork(SeqId seq) {
   return guarded("forking a sequence", [&]() -> Result<SeqId> {
-    HEED_TRY(impl_->check_sequence(seq));
+    HEED_TRY(impl_->check_settled(seq));
     HEED_ASSIGN(const SeqId copy, impl_->store->fork(seq));
     HEED_TRY(impl_->adopt(copy, impl_->logits.at(seq)));
     return copy;
@@ -136,7 +136,7 @@ Result<SeqId> Engine::fork(SeqId seq) {
 
 Status Engine::truncate(SeqId seq, int64_t n) {
   return guarded("truncating a sequence", [&]() -> Status {
-    HEED_TRY(impl_->check_sequence(seq));
+    HEED_TRY(impl_->check_settled(seq));
     const int64_t length = impl_->store->length(seq);
     if (n < 0 || n > length) {
       return error(Code::kOutOfRange, "sequence ", seq, " has ", length, " tokens, it cannot keep ",
@@ -151,7 +151,7 @@ Status Engine::truncate(SeqId seq, int64_t n) {
 
 Status Engine::drop(SeqId seq) {
   return guarded("dropping a sequence", [&]() -> Status {
-    HEED_TRY(impl_->check_sequence(seq));
+    HEED_TRY(impl_->check_settled(seq));
     HEED_TRY(impl_->store->drop(seq));
     impl_->logits.erase(seq);
     return Status::ok();
@@ -192,6 +192,7 @@ Report Engine::report() const {
   r.prompt_tokens = impl_->prompt_tokens;
   r.generated_tokens = impl_->generated_tokens;
   r.steps = impl_->steps;
+  r.prefill_order = impl_->last_order;
   r.graph_builds = impl_->graphs->builds() - impl_->builds_at_reset;
   r.decode_graph_builds = impl_->decode_builds;
   r.kv = impl_->store->bytes();
@@ -204,6 +205,7 @@ void Engine::reset_report() {
   impl_->prefill_s = impl_->decode_s = 0;
   impl_->prompt_tokens = impl_->generated_tokens = impl_->steps = impl_->decode_builds = 0;
   impl_->builds_at_reset = impl_->graphs->builds();
+  impl_->last_order = PrefillOrder::kAuto;
   impl_->step->attention_s = impl_->step->append_s = 0;
   impl_->step->attention_tiles = 0;
 }

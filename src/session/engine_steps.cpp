@@ -43,6 +43,14 @@ Status Engine::Impl::check_sequence(SeqId seq) const {
   return error(Code::kNotFound, "sequence ", seq, " does not exist");
 }
 
+Status Engine::Impl::check_settled(SeqId seq) const {
+  HEED_TRY(check_sequence(seq));
+  if (!filling(seq)) return Status::ok();
+  return error(
+      Code::kInvalidArgument, "sequence ", seq,
+      " is being filled layer by layer; wait until its prefill has returned, or cancel it");
+}
+
 Result<Logits> Engine::Impl::logits_target(SeqId seq) const {
   const Logits& held = logits.at(seq);
   if (held && held.use_count() == 1) return held;
@@ -55,14 +63,21 @@ Result<Logits> Engine::Impl::logits_target(SeqId seq) const {
 
 Status Engine::Impl::prepare_step(std::span<const SeqSpan> seqs, StepGraph& graph) {
   try {
-    HEED_TRY(step->prepare(seqs));
+    HEED_TRY(step->prepare(seqs, graph.layers()));
   } catch (const std::bad_alloc&) {
     return no_memory("the plan of a step");
   }
-  auto* tokens = static_cast<int32_t*>(graph.tokens()->data);
+  const auto embd = static_cast<size_t>(hyper().embd);
+  size_t row = 0;
   for (const SeqSpan& seq : seqs) {
-    std::memcpy(tokens, seq.tokens.data(), seq.tokens.size_bytes());
-    tokens += seq.tokens.size();
+    if (graph.tokens() != nullptr) {
+      auto* tokens = static_cast<int32_t*>(graph.tokens()->data);
+      std::memcpy(tokens + row, seq.tokens.data(), seq.tokens.size_bytes());
+    } else {
+      auto* hidden = static_cast<float*>(graph.hidden_in()->data);
+      std::memcpy(hidden + embd * row, seq.hidden, embd * seq.tokens.size() * sizeof(float));
+    }
+    row += seq.tokens.size();
   }
   // Fewer outputs than rows: only a prompt's last row.
   if (graph.out_rows() != nullptr) {
@@ -73,24 +88,33 @@ Status Engine::Impl::prepare_step(std::span<const SeqSpan> seqs, StepGraph& grap
 
 Status Engine::Impl::run_step(std::span<const SeqSpan> seqs, const GraphShape& shape,
                               const CancelToken* cancel, StepGraph** made) {
-  HEED_TRY(model->impl().file->unchanged());
-  if (cancel != nullptr && cancel->cancelled()) {
-    return Status(Code::kCancelled, "the step was cancelled");
-  }
-  HEED_ASSIGN(StepGraph * graph, graphs->step(shape));
+  HEED_ASSIGN(StepGraph * graph, graph_of(shape, cancel));
   size_t open = 0;
   const Status status = guarded("a step", [&]() -> Status {
     for (; open < seqs.size(); ++open) {
       HEED_TRY(store->begin_append(seqs[open].id, static_cast<int>(seqs[open].tokens.size())));
     }
-    HEED_TRY(prepare_step(seqs, *graph));
-    step->cancel = cancel;
-    return graph->compute(step.get());
+    return compute(seqs, *graph, cancel);
   });
   close(seqs, open, status.is_ok());
   if (status.is_ok()) ++steps;
   *made = graph;
   return status;
+}
+
+Result<StepGraph*> Engine::Impl::graph_of(const GraphShape& shape, const CancelToken* cancel) {
+  HEED_TRY(model->impl().file->unchanged());
+  if (cancel != nullptr && cancel->cancelled()) {
+    return Status(Code::kCancelled, "the step was cancelled");
+  }
+  return graphs->step(shape);
+}
+
+Status Engine::Impl::compute(std::span<const SeqSpan> seqs, StepGraph& graph,
+                             const CancelToken* cancel) {
+  HEED_TRY(prepare_step(seqs, graph));
+  step->cancel = cancel;
+  return graph.compute(step.get());
 }
 
 void Engine::Impl::close(std::span<const SeqSpan> seqs, size_t open, bool keep) noexcept {
@@ -113,25 +137,32 @@ Status Engine::Impl::adopt(SeqId seq, Logits held) {
 }
 
 Status Engine::Impl::prefill(SeqId seq, std::span<const Token> tokens, const PrefillOptions& call) {
-  HEED_TRY(check_sequence(seq));
+  HEED_TRY(check_settled(seq));
   if (tokens.empty()) return Status(Code::kInvalidArgument, "a prompt needs at least one token");
   HEED_TRY(check_tokens(tokens));
   const auto total = static_cast<int64_t>(tokens.size());
   HEED_TRY(check_context(seq, total));
-  const auto start = Clock::now();
-  Status status;
-  for (int64_t done = 0; done < total && status.is_ok();) {
+  HEED_ASSIGN(last_order, order_of(total, static_cast<bool>(call.on_logits)));
+  return last_order == PrefillOrder::kLayerMajor ? prefill_layers(seq, tokens, call)
+                                                 : prefill_chunks(seq, tokens, call);
+}
+
+Status Engine::Impl::prefill_chunks(SeqId seq, std::span<const Token> tokens,
+                                    const PrefillOptions& call) {
+  const auto total = static_cast<int64_t>(tokens.size());
+  for (int64_t done = 0; done < total;) {
     const int64_t n = std::min<int64_t>(options.chunk, total - done);
     const bool last = done + n == total;
-    status = prefill_chunk(seq, tokens.subspan(static_cast<size_t>(done), static_cast<size_t>(n)),
-                           last, call, done);
-    if (!status.is_ok()) break;
+    const auto start = Clock::now();
+    const Status status = prefill_chunk(
+        seq, tokens.subspan(static_cast<size_t>(done), static_cast<size_t>(n)), last, call, done);
+    prefill_s += seconds_since(start);
+    HEED_TRY(status);
     done += n;
     prompt_tokens += n;
     if (call.progress) call.progress(done, total);
   }
-  prefill_s += seconds_since(start);
-  return status;
+  return Status::ok();
 }
 
 Status Engine::Impl::prefill_chunk(SeqId seq, std::span<const Token> tokens, bool last,
@@ -195,7 +226,7 @@ Status Engine::Impl::decode(std::span<const SeqToken> tokens, const CancelToken*
   std::vector<SeqSpan> spans;
   std::vector<Logits> targets;
   for (const SeqToken& t : tokens) {
-    HEED_TRY(check_sequence(t.seq));
+    HEED_TRY(check_settled(t.seq));
     HEED_TRY(check_tokens({&t.token, 1}));
     HEED_TRY(check_context(t.seq, 1));
     for (const SeqSpan& other : spans) {
