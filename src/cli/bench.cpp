@@ -16,6 +16,7 @@
 #include "cli/list_options.h"
 #include "cli/model_source.h"
 #include "cli/parse.h"
+#include "cli/prefill_order.h"
 #include "cli/terminal.h"
 #include "eval/baseline_choice.h"
 #include "eval/bench_kernels.h"
@@ -96,6 +97,7 @@ class BenchVerb final : public Verb {
   eval::BenchOptions o_;
   eval::KernelBenchOptions kernels_;
   eval::LinearBenchOptions linears_;
+  std::string prefill_order_ = "auto";
   std::string what_, model_, compare_, baseline_, k_type_, v_type_, linear_ = "heed",
                                                                     output_ = "md";
   std::vector<std::string> formats_, phases_, types_;
@@ -127,6 +129,7 @@ void BenchVerb::options(CLI::App& app) {
   add(app, "--cache-type-v", v_type_, "Format of heed's values (-ctv)")
       ->check(one_of({"f32", "f16", "bf16"}));
   add_linear(app, linear_);
+  add_prefill_order(app, prefill_order_);
   add_flag(app, "--refresh-kl", o_.refresh_kl,
            "Measure kl_vs_ref again even where it is kept; it is taken over a prompt, for "
            "generation rows too");
@@ -178,6 +181,7 @@ Status BenchVerb::settle_model() {
     HEED_ASSIGN(o_.baseline, eval::parse_baseline(baseline_));
   }
   HEED_ASSIGN(o_.linear, parse_linear(linear_));
+  HEED_ASSIGN(o_.engine.prefill_order, parse_prefill_order(prefill_order_));
   if (!k_type_.empty()) {
     HEED_ASSIGN(o_.engine.k, parse_format(k_type_));
   }

@@ -5,6 +5,7 @@
 #include "base/nearest.h"
 #include "base/text.h"
 #include "cli/parse.h"
+#include "cli/prefill_order.h"
 
 namespace heed::cli {
 namespace {
@@ -71,6 +72,7 @@ void bind_engine(CLI::App& app, RunOptions& o) {
   add(app, "--cache-type-v", o.v_type, "Format of values (-ctv)")
       ->check(one_of({"f32", "f16", "bf16"}));
   add_linear(app, o.linear);
+  add_prefill_order(app, o.prefill_order);
   add(app, "--flash-attn", o.flash,
       "Accepted for llama.cpp's sake (-fa): attention is always fused")
       ->check(one_of({"on", "off", "auto", "1", "0", "true", "false"}))
@@ -146,6 +148,7 @@ Status RunOptions::settle() {
   if (!v_type.empty()) {
     HEED_ASSIGN(engine.v, parse_format(v_type));
   }
+  HEED_ASSIGN(engine.prefill_order, parse_prefill_order(prefill_order));
   engine.chunk = std::min(batch, ubatch);
   engine.context = context;
   engine.max_sequences = 1;

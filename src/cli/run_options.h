@@ -23,6 +23,7 @@ struct RunOptions {
   SamplingOptions sampling;
   std::string k_type, v_type;
   std::string linear = "heed";
+  std::string prefill_order = "auto";
   std::string flash = "on";
   std::string rope_scaling;
   double rope_freq_scale = 0;

@@ -29,19 +29,6 @@ Status check_ranges(const EngineOptions& o) {
   return Status::ok();
 }
 
-namespace {
-
-Status check_options(const Model& model, const EngineOptions& o) {
-  HEED_TRY(check_ranges(o));
-  HEED_TRY(check_rope_options(o.rope));
-  const int64_t trained = longest_context(model.info(), o.rope);
-  if (o.context > trained && !o.beyond_context) {
-    return error(Code::kOutOfRange, "the context is ", o.context, " positions, but the model was ",
-                 "trained for ", trained, "; ask for at most that many");
-  }
-  return Status::ok();
-}
-
 StoreDesc describe_store(const Hyperparameters& hyper, const EngineOptions& options, Isa isa) {
   StoreDesc desc;
   desc.isa = isa;
@@ -56,6 +43,19 @@ StoreDesc describe_store(const Hyperparameters& hyper, const EngineOptions& opti
     desc.layers.push_back(shape);
   }
   return desc;
+}
+
+namespace {
+
+Status check_options(const Model& model, const EngineOptions& o) {
+  HEED_TRY(check_ranges(o));
+  HEED_TRY(check_rope_options(o.rope));
+  const int64_t trained = longest_context(model.info(), o.rope);
+  if (o.context > trained && !o.beyond_context) {
+    return error(Code::kOutOfRange, "the context is ", o.context, " positions, but the model was ",
+                 "trained for ", trained, "; ask for at most that many");
+  }
+  return Status::ok();
 }
 
 uint64_t peak_resident_bytes() {

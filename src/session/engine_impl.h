@@ -23,6 +23,8 @@ struct ThreadpoolFree {
 
 // Of the options that need no model to be judged.
 Status check_ranges(const EngineOptions& options);
+// The pages of a model with these options, whose formats are set.
+StoreDesc describe_store(const Hyperparameters& hyper, const EngineOptions& options, Isa isa);
 
 using Logits = std::shared_ptr<std::vector<float>>;  // [vocab]; shared by forks
 
