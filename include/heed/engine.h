@@ -43,7 +43,7 @@ int64_t longest_context(const ModelInfo& model, const RopeOptions& options);
 
 // How a prompt goes through the layers. Both give the same bits.
 enum class PrefillOrder : uint8_t {
-  kAuto,        // the one of the lower predicted peak
+  kAuto,        // token-major unless the other's predicted peak is lower by some MiB
   kTokenMajor,  // chunk after chunk through all layers
   kLayerMajor,  // all chunks through one layer, then through the next: the residual of the whole
                 // prompt stays in memory, and nothing of it is kept unless all of it is
@@ -158,7 +158,7 @@ struct MemoryPlan {
   uint64_t compute = 0;  // graph buffers, residual, workspace and logits, max_sequences taken at
                          // its word
   uint64_t peak = 0;     // the sum with the fixed part
-  // The order that the options ask for, or else the one of the lower peak, whose figures the ones
+  // The order that the options ask for, or else that an engine chooses, whose figures the ones
   // above are; and the peaks of both.
   PrefillOrder order = PrefillOrder::kTokenMajor;
   uint64_t token_major_peak = 0, layer_major_peak = 0;

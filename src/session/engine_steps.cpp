@@ -167,13 +167,8 @@ Status Engine::Impl::prefill_chunks(SeqId seq, std::span<const Token> tokens,
 
 Status Engine::Impl::prefill_chunk(SeqId seq, std::span<const Token> tokens, bool last,
                                    const PrefillOptions& call, int64_t first_row) {
-  GraphShape shape{.rows = static_cast<int>(tokens.size())};
-  if (call.on_logits) {
-    shape.output = StepOutput::kHidden;
-  } else if (last) {
-    shape.output = StepOutput::kLogits;
-    shape.outputs = 1;
-  }
+  const GraphShape shape =
+      chunk_shape(static_cast<int>(tokens.size()), last, static_cast<bool>(call.on_logits));
   Logits target;
   if (last || call.on_logits) {
     HEED_ASSIGN(target, logits_target(seq));

@@ -95,13 +95,7 @@ class LayerPrefill {
   Status chunk(int layer, int64_t at, int n) {
     const bool in_last_layer = layer == engine_.hyper().layers - 1;
     const bool ends = in_last_layer && at + n == total();
-    GraphShape shape{.rows = n};
-    if (call_.on_logits) {
-      shape.output = StepOutput::kHidden;
-    } else if (ends) {
-      shape.output = StepOutput::kLogits;
-      shape.outputs = 1;
-    }
+    const GraphShape shape = chunk_shape(n, ends, static_cast<bool>(call_.on_logits));
     if (layer == 0) turn(at, n);
     const SeqSpan span{.id = seq_,
                        .tokens = tokens_.subspan(static_cast<size_t>(at), static_cast<size_t>(n)),

@@ -12,6 +12,9 @@ namespace {
 constexpr PrefillOrder kOrders[] = {PrefillOrder::kAuto, PrefillOrder::kTokenMajor,
                                     PrefillOrder::kLayerMajor};
 
+// Below that, layer-major order is not worth what it loses: a cancel leaves nothing of the prompt.
+constexpr uint64_t kWorthwhile = 4u << 20;
+
 }  // namespace
 
 const char* prefill_order_name(PrefillOrder order) {
@@ -29,6 +32,12 @@ Result<PrefillOrder> parse_prefill_order(std::string_view name) {
   }
   return error(Code::kInvalidArgument, "prefill order is '", name.substr(0, 64),
                "', must be auto, token or layer");
+}
+
+GraphShape chunk_shape(int rows, bool last, bool all_logits) {
+  if (all_logits) return {.rows = rows, .output = StepOutput::kHidden};
+  if (last) return {.rows = rows, .outputs = 1, .output = StepOutput::kLogits};
+  return {.rows = rows};
 }
 
 GraphShape layer_shape(const Hyperparameters& hyper, int layer, const GraphShape& chunk) {
@@ -50,16 +59,12 @@ Result<PromptGraphs> measure_prompt_graphs(const Hyperparameters& hyper,
     HEED_ASSIGN(const auto graph, StepGraph::build(hyper, weights, ops.data(), nullptr, shape));
     return StepGraph::measure(*graph, threads);
   };
-  const auto logits = [](int n) {
-    return GraphShape{.rows = n, .outputs = 1, .output = StepOutput::kLogits};
-  };
-  GraphShape chunk = logits(rows);
-  if (all_logits) chunk = {.rows = rows, .output = StepOutput::kHidden};
+  const GraphShape chunk = chunk_shape(rows, true, all_logits);
   PromptGraphs graphs;
   HEED_ASSIGN(graphs.token_major, measure(chunk));
   // The prompt's tail beside it, unless places for small graphs are counted anyway.
   if (engine.max_sequences == 1 && rows > GraphCache::kSmallRows) {
-    HEED_ASSIGN(const uint64_t tail, measure(logits(GraphCache::kSmallRows)));
+    HEED_ASSIGN(const uint64_t tail, measure(chunk_shape(GraphCache::kSmallRows, true, false)));
     graphs.token_major += tail;
   }
   for (int layer = 0; layer < hyper.layers; ++layer) {
@@ -79,7 +84,8 @@ PrefillOrder cheaper_order(const Hyperparameters& hyper, const EngineOptions& en
   // One chunk leaves nothing for another order.
   if (tokens <= engine.chunk) return PrefillOrder::kTokenMajor;
   const uint64_t layer_major = graphs.layer_major + filling_bytes(hyper, tokens);
-  return layer_major < graphs.token_major ? PrefillOrder::kLayerMajor : PrefillOrder::kTokenMajor;
+  return layer_major + kWorthwhile < graphs.token_major ? PrefillOrder::kLayerMajor
+                                                        : PrefillOrder::kTokenMajor;
 }
 
 }  // namespace heed

@@ -10,8 +10,9 @@
 
 namespace heed {
 
-// What a chunk of `rows` tokens computes in layer-major order in one layer: hidden rows for the
-// next one, or in the model's last layer what the chunk is asked for.
+// What a chunk of `rows` tokens computes, the prompt's last one or another.
+GraphShape chunk_shape(int rows, bool last, bool all_logits);
+// And in one layer of it: hidden rows for the next one, or in the model's last what the chunk does.
 GraphShape layer_shape(const Hyperparameters& hyper, int layer, const GraphShape& chunk);
 
 // Bytes of the graphs that read a prompt; the pages and what every step takes come on top.
@@ -27,7 +28,8 @@ Result<PromptGraphs> measure_prompt_graphs(const Hyperparameters& hyper,
 // What layer-major order keeps of every token of the prompt: its residual and its angles.
 uint64_t filling_bytes(const Hyperparameters& hyper, int64_t tokens);
 
-// The order of the lower peak; of equal ones token-major, which keeps what a cancel leaves of it.
+// The order of the lower peak; token-major, which keeps the chunks before a cancel, unless the
+// other saves some MiB.
 PrefillOrder cheaper_order(const Hyperparameters& hyper, const EngineOptions& engine,
                            const PromptGraphs& graphs, int64_t tokens);
 
