@@ -41,6 +41,16 @@ struct RopeOptions {
 // options says.
 int64_t longest_context(const ModelInfo& model, const RopeOptions& options);
 
+// How a prompt goes through the layers. Both give the same bits.
+enum class PrefillOrder : uint8_t {
+  kAuto,        // token-major unless the other's predicted peak is lower by some MiB
+  kTokenMajor,  // chunk after chunk through all layers
+  kLayerMajor,  // all chunks through one layer, then through the next: the residual of the whole
+                // prompt stays in memory, and nothing of it is kept unless all of it is
+};
+const char* prefill_order_name(PrefillOrder order);  // "auto", "token", "layer"
+Result<PrefillOrder> parse_prefill_order(std::string_view name);
+
 struct EngineOptions {
   static constexpr int kMaxChunk = 8192;
   static constexpr int kMaxSequences = 1024;
@@ -48,7 +58,8 @@ struct EngineOptions {
   // Page formats; absent: the model's own, ModelInfo::default_k and default_v. `options()` of an
   // engine always has them.
   std::optional<Format> k, v;
-  int chunk = 512;              // prompt tokens a step, up to kMaxChunk
+  int chunk = 512;  // prompt tokens a step, up to kMaxChunk
+  PrefillOrder prefill_order = PrefillOrder::kAuto;
   int64_t context = 0;          // positions a sequence may reach; 0: the trained context
   RopeOptions rope;             // with a factor the context may be that much longer
   bool beyond_context = false;  // let sequences run past the trained context (speed tests only)
@@ -58,10 +69,11 @@ struct EngineOptions {
 
 struct PrefillOptions {
   const CancelToken* cancel = nullptr;
-  // After each chunk: tokens done and total.
+  // After each chunk: tokens done and total. In layer-major order after each chunk of every layer,
+  // with the share of the work as tokens. It may use the engine for other sequences.
   std::function<void(int64_t done, int64_t total)> progress;
   // Called with the logits [rows, vocab] of prompt rows [first_row, first_row + rows), for every
-  // row. Absent: only the last row's logits are computed.
+  // row. Absent: only the last row's logits are computed. It may not use the engine.
   std::function<void(int64_t first_row, View<const float, 2> logits)> on_logits;
 };
 
@@ -76,9 +88,10 @@ struct Report {
   double attention_s = 0, append_s = 0;  // inside the steps, member 0's wall clock
   int64_t prompt_tokens = 0;
   int64_t generated_tokens = 0;  // decoded or verified, also those that a truncate took back
-  int64_t steps = 0;
-  int64_t graph_builds = 0;         // all
-  int64_t decode_graph_builds = 0;  // built inside decode(): 0 per token once warm
+  int64_t steps = 0;             // through all layers, or through one in layer-major order
+  PrefillOrder prefill_order = PrefillOrder::kAuto;  // of the last prompt; kAuto: there was none
+  int64_t graph_builds = 0;                          // all
+  int64_t decode_graph_builds = 0;                   // built inside decode(): 0 per token once warm
   StoreBytes kv;
   uint64_t peak_resident = 0;  // bytes, of the process
   uint64_t attention_tiles = 0;
@@ -100,7 +113,8 @@ class Engine {
 
   Result<SeqId> create_sequence();
   // Tokens behind what the sequence holds, chunk after chunk. On error or cancel the sequence keeps
-  // the chunks that were committed.
+  // the chunks that were committed; in layer-major order that is none, and until the call returns
+  // the sequence is `filling`: it cannot be decoded, forked, truncated or dropped.
   Status prefill(SeqId seq, std::span<const Token> tokens, const PrefillOptions& options = {});
   // One generated token per sequence, all in one step. On error no sequence has moved.
   Status decode(std::span<const SeqToken> tokens, const CancelToken* cancel = nullptr);
@@ -150,8 +164,13 @@ struct PlannedRun {
 struct MemoryPlan {
   uint64_t weights = 0;  // resident: mapped pages and repacked copies
   uint64_t kv = 0;       // at the end of the run
-  uint64_t compute = 0;  // graph buffers, workspace and logits, max_sequences taken at its word
+  uint64_t compute = 0;  // graph buffers, residual, workspace and logits, max_sequences taken at
+                         // its word
   uint64_t peak = 0;     // the sum with the fixed part
+  // The order that the options ask for, or else that an engine chooses, whose figures the ones
+  // above are; and the peaks of both.
+  PrefillOrder order = PrefillOrder::kTokenMajor;
+  uint64_t token_major_peak = 0, layer_major_peak = 0;
   // Memory this process may still take (cgroup included); nothing when the system does not tell.
   std::optional<uint64_t> available;
   int64_t longest_prompt = 0;  // tokens that fit with the answer in `available` and in the context

@@ -99,18 +99,29 @@ class Store {
   // Writes rows k [n, kv_heads, dk] and v [n, kv_heads, dv] (last stride 1; v.data null when V
   // aliases K) of one layer behind its committed length. Called inside the graph by every thread of
   // the team: (list, page) units are dealt by member index. Rows are stored as given, so keys are
-  // rotated before. n is begin_append's; a call that does not fit (other n, no transaction, unknown
-  // layer) writes nothing.
+  // rotated before. n is begin_append's (of a filling: extend's, and the rows go behind those that
+  // the layer got before); a call that does not fit (other n, no transaction, unknown layer) writes
+  // nothing.
   void append(SeqId seq, int layer, View<const float, 3> k, View<const float, 3> v, int member,
               int members);
-  // Writes rows k [n, dk] and v [n, dv] of one list at offset `i` of the open transaction; the
+  // Writes rows k [n, dk] and v [n, dv] of one list at offset `i` of what append would write; the
   // caller makes sure that one thread at a time writes a page (`append` in pieces, for fused
   // producers). Strides count floats.
   void append_rows(SeqId seq, int layer, int kv_head, int i, int n, const float* k,
                    int64_t k_stride, const float* v, int64_t v_stride);
-  // Moves every layer of `seq` to its new length, or back to the old one. Never fail.
+  // Moves every layer of `seq` to its new length, or back to the old one. Never fail. A filling
+  // whose layers have not all got all rows moves back.
   void commit(SeqId seq);
   void abort(SeqId seq);
+
+  // --- one transaction of a whole prompt, layer by layer ----------------------------------
+  // Opens a transaction of `rows` tokens that every layer gets piece by piece, each taking its
+  // memory then. Pages that max_bytes has no room for are refused at once.
+  Status begin_filling(SeqId seq, int64_t rows);
+  // Room in one layer for n more of those rows, which append then writes. On error the layer is as
+  // it was.
+  Status extend(SeqId seq, int layer, int n);
+  bool filling(SeqId seq) const;
 
   // Removes the tokens at positions >= position from every list; nothing to remove is ok. A shared
   // page that is cut in its middle is copied, so that the removed rows are out of reach: this can

@@ -17,6 +17,7 @@
 #include "cli/model_source.h"
 #include "cli/page_formats.h"
 #include "cli/parse.h"
+#include "cli/prefill_order.h"
 #include "cli/terminal.h"
 #include "eval/baseline_choice.h"
 #include "eval/bench_kernels.h"
@@ -97,6 +98,7 @@ class BenchVerb final : public Verb {
   eval::BenchOptions o_;
   eval::KernelBenchOptions kernels_;
   eval::LinearBenchOptions linears_;
+  std::string prefill_order_ = "auto";
   std::string what_, model_, compare_, baseline_, linear_ = "heed", output_ = "md";
   PageFormats pages_;
   std::vector<std::string> formats_, phases_, types_;
@@ -125,6 +127,7 @@ void BenchVerb::options(CLI::App& app) {
   add_threads(app, o_.threads);
   pages_.bind(app);
   add_linear(app, linear_);
+  add_prefill_order(app, prefill_order_);
   add_flag(app, "--refresh-kl", o_.refresh_kl,
            "Measure kl_vs_ref again even where it is kept; it is taken over a prompt, for "
            "generation rows too");
@@ -176,6 +179,7 @@ Status BenchVerb::settle_model() {
     HEED_ASSIGN(o_.baseline, eval::parse_baseline(baseline_));
   }
   HEED_ASSIGN(o_.linear, parse_linear(linear_));
+  HEED_ASSIGN(o_.engine.prefill_order, parse_prefill_order(prefill_order_));
   HEED_TRY(pages_.settle(o_.engine));
   return eval::check_options(o_);
 }

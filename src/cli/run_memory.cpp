@@ -139,7 +139,8 @@ Result<MemoryPlan> plan_run(const std::string& path, const std::string& user,
     const PlannedRun run = planned(options, prompt);
     note(cat("predicted peak ", bytes_text(needs.plan.peak + needs.draft.peak), " of ",
              available ? bytes_text(*available) : "an unknown amount", " available, for at most ",
-             run.prompt + run.answer, " tokens"));
+             run.prompt + run.answer, " tokens; the prompt in ",
+             prefill_order_name(needs.plan.order), "-major order"));
   }
   if (draft != nullptr) *draft = needs.draft;
   return needs.plan;

@@ -5,6 +5,7 @@
 #include "base/nearest.h"
 #include "base/text.h"
 #include "cli/parse.h"
+#include "cli/prefill_order.h"
 
 namespace heed::cli {
 namespace {
@@ -80,6 +81,7 @@ void bind_engine(CLI::App& app, RunOptions& o) {
   add_threads(app, o.threads);
   o.formats.bind(app);
   add_linear(app, o.linear);
+  add_prefill_order(app, o.prefill_order);
   add(app, "--flash-attn", o.flash,
       "Accepted for llama.cpp's sake (-fa): attention is always fused")
       ->check(one_of({"on", "off", "auto", "1", "0", "true", "false"}))
@@ -204,6 +206,7 @@ Status RunOptions::settle() {
         "one of them");
   }
   HEED_TRY(formats.settle(engine));
+  HEED_ASSIGN(engine.prefill_order, parse_prefill_order(prefill_order));
   engine.chunk = std::min(batch, ubatch);
   engine.context = context;
   engine.max_sequences = parallel;

@@ -28,6 +28,7 @@ struct RunOptions {
   SpeculationOptions draft;
   PageFormats formats;
   std::string linear = "heed";
+  std::string prefill_order = "auto";
   std::string flash = "on";
   std::string rope_scaling;
   double rope_freq_scale = 0;

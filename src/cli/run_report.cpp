@@ -217,6 +217,7 @@ nlohmann::ordered_json to_json(const RunResult& r) {
                                   {"isa", isa.is_ok() ? isa_name(*isa) : "none"},
                                   {"threads", r.threads},
                                   {"chunk", r.engine.chunk},
+                                  {"prefill_order", prefill_order_name(r.report.prefill_order)},
                                   {"context", r.engine.context},
                                   {"seed", r.generation.seed},
                                   {"file_sampling", sampling_json(r.recommended)}}},

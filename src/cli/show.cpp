@@ -1,4 +1,4 @@
-// heed show: what a model file is, and which kernel serves each of its weights.
+// heed show: what a model file is, what it takes, and which kernel serves each of its weights.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -10,6 +10,7 @@
 #include "cli/model_source.h"
 #include "cli/parse.h"
 #include "cli/sampling_report.h"
+#include "cli/show_layers.h"
 #include "cli/terminal.h"
 #include "heed/embed.h"
 #include "model/weight_uses.h"
@@ -167,12 +168,15 @@ class ShowVerb final : public Verb {
   }
   const char* examples() const override {
     return "  heed show -m smollm2:135m\n"
+           "  heed show -m smollm2:135m -c 8192\n"
            "  heed show -m smollm2:135m --weights --linear ggml\n"
            "  heed show -m any.gguf --weights -v -o json\n";
   }
 
   void options(CLI::App& app) override {
     add_model(app, model_)->required();
+    add(app, "-c,--ctx-size", prompt_, "Predict the memory of a prompt of so many tokens")
+        ->check(CLI::Range(int64_t{0}, int64_t{1} << 31));
     add_flag(app, "--weights", weights_, "Types, sizes and kernels of the weights, by class");
     add_flag(app, "-v,--verbose", each_, "With --weights: every tensor on a line of its own");
     add_linear(app, linear_);
@@ -201,20 +205,24 @@ class ShowVerb final : public Verb {
     ModelOptions options;
     HEED_ASSIGN(options.linear, parse_linear(linear_));
     HEED_ASSIGN(const ModelInfo info, Model::inspect(path));
+    HEED_ASSIGN(const LayerFacts layers, layer_facts(path, prompt_, options));
     HEED_ASSIGN(const ModelWeightUses uses, list_weight_uses(path, options));
     const auto classes = classes_of(uses.weights, each_);
     if (output_ == "json") {
       Json json = info_json(info, uses.linear);
+      add_layer_facts(layers, json);
       if (weights_) json["weights"] = weights_json(classes);
       print_json(json);
       return Status::ok();
     }
     print_info(info, uses.linear);
+    print_layer_facts(layers);
     if (weights_) print_weights(classes);
     return Status::ok();
   }
 
   std::string model_, linear_ = "heed", output_ = "text";
+  int64_t prompt_ = 0;
   bool weights_ = false, each_ = false, offline_ = false;
 };
 

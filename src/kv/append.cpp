@@ -6,11 +6,11 @@
 namespace heed {
 namespace {
 
-// Rows [i, i + n) of the transaction into one list; k and v point to row i.
+// Rows [i, i + n) of the list's piece; k and v point to row i.
 void pack_rows(kv::PagePool& pool, const kv::LayerInfo& layer, const kv::List& list, int i, int n,
                const float* k, int64_t k_stride, const float* v, int64_t v_stride) {
   while (n > 0) {
-    const int64_t at = int64_t{list.len} + i;
+    const int64_t at = int64_t{list.len} + list.pending - list.piece + i;
     const int slot = static_cast<int>(at % kPageTokens);
     const int take = std::min(n, kPageTokens - slot);
     const PageId page = list.pages[at / kPageTokens];
@@ -30,19 +30,21 @@ void pack_rows(kv::PagePool& pool, const kv::LayerInfo& layer, const kv::List& l
 void Store::append(SeqId seq, int layer, View<const float, 3> k, View<const float, 3> v, int member,
                    int members) {
   kv::Sequence* s = impl_->find(seq);
-  if (!s || !s->open || layer < 0 || layer >= static_cast<int>(impl_->layers.size())) return;
+  if (!s || !s->open() || layer < 0 || layer >= static_cast<int>(impl_->layers.size())) return;
   const kv::LayerInfo& info = impl_->layers[layer];
   const LayerShape& shape = info.shape;
   const bool own_v = !shape.v_aliases_k;
-  if (k.shape != std::array<int64_t, 3>{s->pending, shape.kv_heads, shape.dk}) return;
-  if (own_v && v.shape != std::array<int64_t, 3>{s->pending, shape.kv_heads, shape.dv}) return;
+  const int32_t piece = s->lists[info.first_list].piece;  // as of all lists of the layer
+  if (k.shape != std::array<int64_t, 3>{piece, shape.kv_heads, shape.dk}) return;
+  if (own_v && v.shape != std::array<int64_t, 3>{piece, shape.kv_heads, shape.dv}) return;
   // Units are (KV head, page): slots of one page may share a word, so one thread owns a page.
   int unit = 0;
   for (int g = 0; g < shape.kv_heads; ++g) {
     const kv::List& list = s->lists[info.first_list + g];
-    for (int i = 0; i < s->pending;) {
-      const int room = kPageTokens - static_cast<int>((int64_t{list.len} + i) % kPageTokens);
-      const int n = std::min(room, s->pending - i);
+    const int64_t behind = int64_t{list.len} + list.pending - piece;
+    for (int i = 0; i < piece;) {
+      const int room = kPageTokens - static_cast<int>((behind + i) % kPageTokens);
+      const int n = std::min(room, piece - i);
       if (unit++ % members == member) {
         pack_rows(impl_->pool, info, list, i, n, &k(i, g, 0), k.stride[0],
                   own_v ? &v(i, g, 0) : nullptr, v.stride[0]);
@@ -55,11 +57,12 @@ void Store::append(SeqId seq, int layer, View<const float, 3> k, View<const floa
 void Store::append_rows(SeqId seq, int layer, int kv_head, int i, int n, const float* k,
                         int64_t k_stride, const float* v, int64_t v_stride) {
   kv::Sequence* s = impl_->find(seq);
-  if (!s || !s->open || layer < 0 || layer >= static_cast<int>(impl_->layers.size())) return;
+  if (!s || !s->open() || layer < 0 || layer >= static_cast<int>(impl_->layers.size())) return;
   const kv::LayerInfo& info = impl_->layers[layer];
   if (kv_head < 0 || kv_head >= info.shape.kv_heads) return;
-  if (i < 0 || n < 0 || n > s->pending - i) return;
-  pack_rows(impl_->pool, info, s->lists[info.first_list + kv_head], i, n, k, k_stride, v, v_stride);
+  const kv::List& list = s->lists[info.first_list + kv_head];
+  if (i < 0 || n < 0 || n > list.piece - i) return;
+  pack_rows(impl_->pool, info, list, i, n, k, k_stride, v, v_stride);
 }
 
 }  // namespace heed

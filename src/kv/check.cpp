@@ -62,7 +62,7 @@ Status check_side(const List& list, int32_t len) {
 }
 
 Status check_view(const Sequence& s, const List& list, const ListView& view) {
-  const int32_t len = list.len + s.pending;
+  const int32_t len = list.len + list.pending;
   const bool same =
       view.pages == list.pages.data() && view.len == len && view.pos0 == s.first_position &&
       view.pos == (list.side.has(SideArray::kPosition) ? list.side.position.data() : nullptr) &&
@@ -77,7 +77,7 @@ Status check_view(const Sequence& s, const List& list, const ListView& view) {
 Status Store::Impl::check_list(const Sequence& s, size_t i) const {
   const List& list = s.lists[i];
   const kv::LayerInfo& layer = layers[layer_of(i)];
-  const int32_t len = list.len + s.pending;
+  const int32_t len = list.len + list.pending;
   if (list.pages.size() != static_cast<size_t>(pages_for(len))) {
     return error(Code::kInternal, list.pages.size(), " pages hold ", len, " slots");
   }
@@ -93,7 +93,7 @@ Status Store::Impl::check_list(const Sequence& s, size_t i) const {
       return error(Code::kInternal, "page ", p, " counts ", pool.fill(page),
                    " committed slots, its list ", fill);
     }
-    if (s.open && slots < kPageTokens && pool.refs(page) != 1) {
+    if (list.pending > 0 && slots < kPageTokens && pool.refs(page) != 1) {
       return error(Code::kInternal, "an open transaction writes page ", p, ", which has ",
                    pool.refs(page), " holders");
     }
@@ -104,8 +104,13 @@ Status Store::Impl::check_list(const Sequence& s, size_t i) const {
       return error(Code::kInternal, "slot ", slot, " of the last page is not zero behind ", len);
     }
   }
-  if (!s.open && list.replaced != kNoPage) {
-    return error(Code::kInternal, "a closed sequence remembers a replaced page");
+  if (list.pending == 0 && list.replaced != kNoPage) {
+    return error(Code::kInternal, "a list without a transaction remembers a replaced page");
+  }
+  const bool as_the_sequence = s.filling ? list.pending <= s.pending : list.pending == s.pending;
+  if (!as_the_sequence || list.piece < 0 || list.piece > list.pending) {
+    return error(Code::kInternal, "a piece of ", list.piece, " of ", list.pending,
+                 " pending slots, of the sequence ", s.pending);
   }
   HEED_TRY(check_side(list, len));
   return check_view(s, list, s.views[i]);
@@ -117,8 +122,9 @@ Status Store::check() const {
   uint64_t committed = 0, with_live = 0;
   for (const auto& [id, s] : impl_->sequences) {
     committed += sizeof(Sequence);
-    if (s->open != (s->pending > 0)) {
-      return error(Code::kInternal, "sequence ", id, ": ", s->pending, " pending tokens");
+    if (s->pending < 0 || (s->filling && !s->open())) {
+      return error(Code::kInternal, "sequence ", id, ": ", s->pending, " pending tokens",
+                   s->filling ? " of a filling" : "");
     }
     for (size_t i = 0; i < s->lists.size(); ++i) {
       const Status status = impl_->check_list(*s, i);

@@ -17,7 +17,9 @@ inline constexpr int64_t kMaxPosition = std::numeric_limits<int32_t>::max();
 struct List {
   std::vector<PageId> pages;
   SideArrays side;
-  int32_t len = 0;  // committed slots
+  int32_t len = 0;      // committed slots
+  int32_t pending = 0;  // slots of the open transaction behind them
+  int32_t piece = 0;    // the last of those, which append writes
   // The shared last page that the open transaction replaced by a copy: commit lets go of it, abort
   // puts it back. The transaction holds its reference.
   PageId replaced = kNoPage;

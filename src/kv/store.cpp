@@ -108,7 +108,7 @@ Result<kv::Sequence*> Store::Impl::find_or_error(SeqId seq) {
 
 Result<kv::Sequence*> Store::Impl::find_closed(SeqId seq, const char* what) {
   HEED_ASSIGN(kv::Sequence * s, find_or_error(seq));
-  if (s->open) {
+  if (s->open()) {
     return error(Code::kInvalidArgument, what, ": sequence ", seq, " has an open transaction of ",
                  s->pending, " tokens; commit or abort it first");
   }
@@ -177,7 +177,7 @@ Result<SeqId> Store::fork(SeqId seq) {
 
 Status Store::drop(SeqId seq) {
   HEED_ASSIGN(kv::Sequence * s, impl_->find_or_error(seq));
-  if (s->open) impl_->undo_append(*s);
+  if (s->open()) impl_->undo_append(*s);
   impl_->free_sequence(*s);
   impl_->sequences.erase(seq);
   return {};

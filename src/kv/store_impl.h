@@ -1,5 +1,5 @@
 // The inside of Store, shared by the files that implement it: store.cpp (sequences, reading),
-// transaction.cpp, truncate.cpp, append.cpp, bytes.cpp, check.cpp.
+// transaction.cpp, filling.cpp, truncate.cpp, append.cpp, bytes.cpp, check.cpp.
 #pragma once
 
 #include <memory>
@@ -26,9 +26,11 @@ struct Sequence {
   std::vector<List> lists;      // layer-major, [sum of kv_heads]
   std::vector<ListView> views;  // beside lists; never resized, so graphs may keep pointers into it
   int64_t first_position = 0;
-  int64_t length = 0;  // committed tokens seen
-  int32_t pending = 0;
-  bool open = false;
+  int64_t length = 0;    // committed tokens seen
+  int32_t pending = 0;   // rows of the open transaction, 0: none is open
+  bool filling = false;  // its layers get them piece by piece
+
+  bool open() const { return pending > 0; }
 };
 
 }  // namespace heed::kv
@@ -63,8 +65,11 @@ struct Store::Impl {
 
   // Reserves pages[c] pages of every size class c, or none.
   Status reserve_pages(const uint64_t* pages, SeqId seq, const char* what);
-  // Adds room for n tokens to one list, within reservations; `growth` may be null.
+  // Adds room for n tokens to lists [first, end), or fails and changes nothing.
+  Status extend(kv::Sequence& s, SeqId seq, size_t first, size_t end, int n);
+  // The same for one list, within reservations; `growth` may be null.
   void extend(kv::Sequence& s, size_t list, kv::ListGrowth* growth, int n);
+  Status check_positions(const kv::Sequence& s, SeqId seq, int64_t n) const;
   // Lets go of the pages behind `slots` and makes the side arrays neutral behind them.
   void cut(kv::List& list, int32_t slots);
   // Replaces a shared page by a copy, within a reservation.

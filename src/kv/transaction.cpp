@@ -28,13 +28,14 @@ kv::ListGrowth grow(const kv::List& list, size_t pages) {
 
 }  // namespace
 
-// What an append of n tokens to one sequence takes.
+// What an append of n tokens to some lists of a sequence takes.
 struct AppendNeeds {
   std::array<uint64_t, kv::kMaxClasses> pages{};  // by size class
   std::vector<kv::ListGrowth> growth;             // [lists], or empty when none grows
   uint64_t bytes = 0;                             // committed bytes it adds
 
-  Status collect(const Store::Impl& store, const kv::Sequence& s, int n, SeqId seq);
+  Status collect(const Store::Impl& store, const kv::Sequence& s, size_t first, size_t end, int n,
+                 SeqId seq);
 };
 
 namespace {
@@ -46,12 +47,13 @@ bool copies_last(const kv::PagePool& pool, const kv::List& list) {
 
 }  // namespace
 
-Status AppendNeeds::collect(const Store::Impl& store, const kv::Sequence& s, int n, SeqId seq) {
-  for (size_t i = 0; i < s.lists.size(); ++i) {
+Status AppendNeeds::collect(const Store::Impl& store, const kv::Sequence& s, size_t first,
+                            size_t end, int n, SeqId seq) {
+  for (size_t i = first; i < end; ++i) {
     const kv::List& list = s.lists[i];
-    const int64_t len = int64_t{list.len} + n;
+    const int64_t len = int64_t{list.len} + list.pending + n;
     if (len > kv::kMaxSlots) {
-      return error(Code::kOutOfRange, "sequence ", seq, ": ", list.len, " + ", n,
+      return error(Code::kOutOfRange, "sequence ", seq, ": ", list.len + list.pending, " + ", n,
                    " tokens exceed the ", kv::kMaxSlots, " slots of a list");
     }
     const size_t total = pages_for(len);
@@ -94,16 +96,41 @@ void Store::Impl::extend(kv::Sequence& s, size_t i, kv::ListGrowth* growth, int 
     pool.set_fill(list.pages.back(), list.len % kPageTokens);
   }
   const int size_class = layers[layer_of(i)].size_class;
-  const size_t total = pages_for(int64_t{list.len} + n);
+  const int32_t held = list.len + list.pending;
+  const size_t total = pages_for(int64_t{held} + n);
   while (list.pages.size() < total) list.pages.push_back(take(size_class));
   list.side.resize(total);
   if (list.side.has(SideArray::kPosition)) {
     for (int t = 0; t < n; ++t) {
-      list.side.position[size_t(list.len) + t] =
-          static_cast<int32_t>(s.first_position + s.length + t);
+      list.side.position[size_t(held) + t] =
+          static_cast<int32_t>(s.first_position + s.length + list.pending + t);
     }
   }
-  refresh_view(s, i, list.len + n);
+  list.pending += n;
+  list.piece = n;
+  refresh_view(s, i, list.len + list.pending);
+}
+
+Status Store::Impl::extend(kv::Sequence& s, SeqId seq, size_t first, size_t end, int n) {
+  try {
+    AppendNeeds needs;
+    HEED_TRY(needs.collect(*this, s, first, end, n, seq));
+    HEED_TRY(check_limit(needs.bytes, seq, "append"));
+    HEED_TRY(reserve_pages(needs.pages.data(), seq, "append"));
+    for (size_t i = first; i < end; ++i) {
+      extend(s, i, needs.growth.empty() ? nullptr : &needs.growth[i], n);
+    }
+  } catch (const std::bad_alloc&) {  // only before the first change
+    return exhausted("append of sequence ", seq, ": no memory for longer page tables");
+  }
+  return {};
+}
+
+Status Store::Impl::check_positions(const kv::Sequence& s, SeqId seq, int64_t n) const {
+  const int64_t next = s.first_position + s.length;
+  if (n - 1 <= kv::kMaxPosition - next) return {};
+  return error(Code::kOutOfRange, "sequence ", seq, ": position ", next, " + ", n,
+               " tokens passes the last position ", kv::kMaxPosition);
 }
 
 Status Store::begin_append(SeqId seq, int n) {
@@ -111,24 +138,9 @@ Status Store::begin_append(SeqId seq, int n) {
   if (n < 1) {
     return error(Code::kInvalidArgument, "begin_append: ", n, " tokens, at least 1 is needed");
   }
-  const int64_t next = s->first_position + s->length;
-  if (next + n - 1 > kv::kMaxPosition) {
-    return error(Code::kOutOfRange, "sequence ", seq, ": position ", next, " + ", n,
-                 " tokens passes the last position ", kv::kMaxPosition);
-  }
-  try {
-    AppendNeeds needs;
-    HEED_TRY(needs.collect(*impl_, *s, n, seq));
-    HEED_TRY(impl_->check_limit(needs.bytes, seq, "append"));
-    HEED_TRY(impl_->reserve_pages(needs.pages.data(), seq, "append"));
-    for (size_t i = 0; i < s->lists.size(); ++i) {
-      impl_->extend(*s, i, needs.growth.empty() ? nullptr : &needs.growth[i], n);
-    }
-  } catch (const std::bad_alloc&) {  // only before the first change
-    return exhausted("append of sequence ", seq, ": no memory for longer page tables");
-  }
+  HEED_TRY(impl_->check_positions(*s, seq, n));
+  HEED_TRY(impl_->extend(*s, seq, 0, s->lists.size(), n));
   s->pending = n;
-  s->open = true;
   return {};
 }
 
@@ -141,26 +153,34 @@ void Store::Impl::set_committed_fill(const kv::List& list, int32_t from, int32_t
 
 void Store::commit(SeqId seq) {
   kv::Sequence* s = impl_->find(seq);
-  if (!s || !s->open) return;
+  if (!s || !s->open()) return;
+  const auto whole = [s](const kv::List& list) { return list.pending == s->pending; };
+  if (!std::ranges::all_of(s->lists, whole)) {  // a filling that is not done
+    impl_->undo_append(*s);
+    return;
+  }
   for (kv::List& list : s->lists) {
-    impl_->set_committed_fill(list, list.len, list.len + s->pending);
-    list.len += s->pending;
+    impl_->set_committed_fill(list, list.len, list.len + list.pending);
+    list.len += list.pending;
+    list.pending = list.piece = 0;
     if (list.replaced != kNoPage) impl_->release(list.replaced);
     list.replaced = kNoPage;
   }
   s->length += s->pending;
   s->pending = 0;
-  s->open = false;
+  s->filling = false;
 }
 
 void Store::abort(SeqId seq) {
   kv::Sequence* s = impl_->find(seq);
-  if (s && s->open) impl_->undo_append(*s);
+  if (s && s->open()) impl_->undo_append(*s);
 }
 
 void Store::Impl::undo_append(kv::Sequence& s) {
   for (size_t i = 0; i < s.lists.size(); ++i) {
     kv::List& list = s.lists[i];
+    if (list.pending == 0) continue;  // of a filling that did not reach it
+    list.pending = list.piece = 0;
     cut(list, list.len);
     if (list.replaced != kNoPage) {
       release(list.pages.back());
@@ -172,7 +192,7 @@ void Store::Impl::undo_append(kv::Sequence& s) {
     refresh_view(s, i, list.len);
   }
   s.pending = 0;
-  s.open = false;
+  s.filling = false;
 }
 
 }  // namespace heed

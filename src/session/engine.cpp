@@ -43,20 +43,6 @@ Status settle_encoder(const Hyperparameters& hyper, EngineOptions& options) {
   options.chunk = std::max(options.chunk, static_cast<int>(options.context));
   return Status::ok();
 }
-
-namespace {
-
-Status check_options(const Model& model, const EngineOptions& o) {
-  HEED_TRY(check_ranges(o));
-  HEED_TRY(check_rope_options(o.rope));
-  const int64_t trained = longest_context(model.info(), o.rope);
-  if (o.context > trained && !o.beyond_context) {
-    return error(Code::kOutOfRange, "the context is ", o.context, " positions, but the model was ",
-                 "trained for ", trained, "; ask for at most that many");
-  }
-  return Status::ok();
-}
-
 StoreDesc describe_store(const Hyperparameters& hyper, const EngineOptions& options, Isa isa) {
   StoreDesc desc;
   desc.isa = isa;
@@ -72,6 +58,19 @@ StoreDesc describe_store(const Hyperparameters& hyper, const EngineOptions& opti
     desc.layers.push_back(shape);
   }
   return desc;
+}
+
+namespace {
+
+Status check_options(const Model& model, const EngineOptions& o) {
+  HEED_TRY(check_ranges(o));
+  HEED_TRY(check_rope_options(o.rope));
+  const int64_t trained = longest_context(model.info(), o.rope);
+  if (o.context > trained && !o.beyond_context) {
+    return error(Code::kOutOfRange, "the context is ", o.context, " positions, but the model was ",
+                 "trained for ", trained, "; ask for at most that many");
+  }
+  return Status::ok();
 }
 
 uint64_t peak_resident_bytes() {
@@ -149,7 +148,7 @@ Result<SeqId> Engine::create_sequence() {
 
 Result<SeqId> Engine::fork(SeqId seq) {
   return guarded("forking a sequence", [&]() -> Result<SeqId> {
-    HEED_TRY(impl_->check_sequence(seq));
+    HEED_TRY(impl_->check_settled(seq));
     std::vector<Token> tokens = impl_->tokens.at(seq);
     HEED_ASSIGN(const SeqId copy, impl_->store->fork(seq));
     HEED_TRY(impl_->adopt(copy, impl_->logits.at(seq), std::move(tokens)));
@@ -163,7 +162,7 @@ Status Engine::truncate(SeqId seq, int64_t n) {
 
 Status Engine::drop(SeqId seq) {
   return guarded("dropping a sequence", [&]() -> Status {
-    HEED_TRY(impl_->check_sequence(seq));
+    HEED_TRY(impl_->check_settled(seq));
     HEED_TRY(impl_->store->drop(seq));
     impl_->logits.erase(seq);
     impl_->tokens.erase(seq);
@@ -211,6 +210,7 @@ Report Engine::report() const {
   r.prompt_tokens = impl_->prompt_tokens;
   r.generated_tokens = impl_->generated_tokens;
   r.steps = impl_->steps;
+  r.prefill_order = impl_->last_order;
   r.graph_builds = impl_->graphs->builds() - impl_->builds_at_reset;
   r.decode_graph_builds = impl_->decode_builds;
   r.kv = impl_->store->bytes();
@@ -223,6 +223,7 @@ void Engine::reset_report() {
   impl_->prefill_s = impl_->decode_s = 0;
   impl_->prompt_tokens = impl_->generated_tokens = impl_->steps = impl_->decode_builds = 0;
   impl_->builds_at_reset = impl_->graphs->builds();
+  impl_->last_order = PrefillOrder::kAuto;
   impl_->step->attention_s = impl_->step->append_s = 0;
   impl_->step->attention_tiles = 0;
 }

@@ -4,6 +4,7 @@
 #include <ggml-cpu.h>
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <unordered_map>
 #include <vector>
@@ -11,6 +12,7 @@
 #include "heed/engine.h"
 #include "model/model_impl.h"
 #include "session/graph_cache.h"
+#include "session/prefill_order.h"
 #include "session/step.h"
 
 namespace heed {
@@ -19,6 +21,8 @@ namespace heed {
 Status check_ranges(const EngineOptions& options);
 // An encoder reads a text in one step: the context bounds the chunk, not the other way round.
 Status settle_encoder(const Hyperparameters& hyper, EngineOptions& options);
+// The pages of a model with these options, whose formats are set.
+StoreDesc describe_store(const Hyperparameters& hyper, const EngineOptions& options, Isa isa);
 
 using Logits = std::shared_ptr<std::vector<float>>;  // [vocab]; shared by forks
 
@@ -33,6 +37,10 @@ struct Engine::Impl {
   // Room for n more tokens in the context; the message has both numbers and the way out.
   Status check_context(SeqId seq, int64_t n) const;
   Status check_sequence(SeqId seq) const;
+  // The same, and it is not filling.
+  Status check_settled(SeqId seq) const;
+  // A layer-major prefill of it is under way: its layers differ in length.
+  bool filling(SeqId seq) const { return store->filling(seq); }
 
   // Takes up a sequence that the store has just made, or drops it there when memory is short.
   Status adopt(SeqId seq, Logits held, std::vector<Token> held_tokens = {});
@@ -44,15 +52,23 @@ struct Engine::Impl {
   // whose result holds the outputs.
   Status run_step(std::span<const SeqSpan> seqs, const GraphShape& shape, const CancelToken* cancel,
                   StepGraph** made);
+  // The parts of a step around its transactions: everything that refuses it before, and the graph
+  // over lists that have room for its rows.
+  Result<StepGraph*> graph_of(const GraphShape& shape, const CancelToken* cancel);
+  Status compute(std::span<const SeqSpan> seqs, StepGraph& graph, const CancelToken* cancel);
   Status prepare_step(std::span<const SeqSpan> seqs, StepGraph& graph);
   // Where the logits of the next token of `seq` will go: its own memory, or fresh memory where
   // forks share that. They are written when the step has succeeded, so a failed one changes none.
   Result<Logits> logits_target(SeqId seq) const;
 
   Status prefill(SeqId seq, std::span<const Token> tokens, const PrefillOptions& options);
+  Status prefill_chunks(SeqId seq, std::span<const Token> tokens, const PrefillOptions& options);
   Status prefill_chunk(SeqId seq, std::span<const Token> tokens, bool last,
                        const PrefillOptions& options, int64_t first_row);
-  // Logits of every hidden row of a chunk, slice after slice.
+  Status prefill_layers(SeqId seq, std::span<const Token> tokens, const PrefillOptions& options);
+  // The options' order, or the cheaper one for a prompt of so many tokens.
+  Result<PrefillOrder> order_of(int64_t tokens, bool all_logits);
+  // Logits of every hidden row of a chunk, slice after slice; `last` gets those of its last row.
   Status emit_logits(StepGraph& graph, std::vector<float>& last, const PrefillOptions& options,
                      int64_t first_row);
   // Ends the transactions of a step's first `open` sequences.
@@ -92,6 +108,9 @@ struct Engine::Impl {
   double prefill_s = 0, decode_s = 0;
   int64_t prompt_tokens = 0, generated_tokens = 0, steps = 0, decode_builds = 0;
   int64_t builds_at_reset = 0;
+  PrefillOrder last_order = PrefillOrder::kAuto;
+
+  std::optional<PromptGraphs> prompt_graphs[2];  // of full chunks; [1] for all logits
 };
 
 }  // namespace heed

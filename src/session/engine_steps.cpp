@@ -45,6 +45,14 @@ Status Engine::Impl::check_sequence(SeqId seq) const {
   return error(Code::kNotFound, "sequence ", seq, " does not exist");
 }
 
+Status Engine::Impl::check_settled(SeqId seq) const {
+  HEED_TRY(check_sequence(seq));
+  if (!filling(seq)) return Status::ok();
+  return error(
+      Code::kInvalidArgument, "sequence ", seq,
+      " is being filled layer by layer; wait until its prefill has returned, or cancel it");
+}
+
 Result<Logits> Engine::Impl::logits_target(SeqId seq) const {
   const Logits& held = logits.at(seq);
   if (held && held.use_count() == 1) return held;
@@ -57,14 +65,21 @@ Result<Logits> Engine::Impl::logits_target(SeqId seq) const {
 
 Status Engine::Impl::prepare_step(std::span<const SeqSpan> seqs, StepGraph& graph) {
   try {
-    HEED_TRY(step->prepare(seqs));
+    HEED_TRY(step->prepare(seqs, graph.layers()));
   } catch (const std::bad_alloc&) {
     return no_memory("the plan of a step");
   }
-  auto* tokens = static_cast<int32_t*>(graph.tokens()->data);
+  const auto embd = static_cast<size_t>(hyper().embd);
+  size_t row = 0;
   for (const SeqSpan& seq : seqs) {
-    std::memcpy(tokens, seq.tokens.data(), seq.tokens.size_bytes());
-    tokens += seq.tokens.size();
+    if (graph.tokens() != nullptr) {
+      auto* tokens = static_cast<int32_t*>(graph.tokens()->data);
+      std::memcpy(tokens + row, seq.tokens.data(), seq.tokens.size_bytes());
+    } else {
+      auto* hidden = static_cast<float*>(graph.hidden_in()->data);
+      std::memcpy(hidden + embd * row, seq.hidden, embd * seq.tokens.size() * sizeof(float));
+    }
+    row += seq.tokens.size();
   }
   if (graph.positions() != nullptr) fill_positions(seqs, *graph.positions());
   // Fewer outputs than rows: only a prompt's last row.
@@ -76,21 +91,14 @@ Status Engine::Impl::prepare_step(std::span<const SeqSpan> seqs, StepGraph& grap
 
 Status Engine::Impl::run_step(std::span<const SeqSpan> seqs, const GraphShape& shape,
                               const CancelToken* cancel, StepGraph** made) {
-  verified = {};
-  HEED_TRY(model->impl().file->unchanged());
-  if (cancel != nullptr && cancel->cancelled()) {
-    return Status(Code::kCancelled, "the step was cancelled");
-  }
-  HEED_ASSIGN(StepGraph * graph, graphs->step(shape));
+  HEED_ASSIGN(StepGraph * graph, graph_of(shape, cancel));
   size_t open = 0;
   const Status status = guarded("a step", [&]() -> Status {
     reserve_tokens(seqs);
     for (; open < seqs.size(); ++open) {
       HEED_TRY(store->begin_append(seqs[open].id, static_cast<int>(seqs[open].tokens.size())));
     }
-    HEED_TRY(prepare_step(seqs, *graph));
-    step->cancel = cancel;
-    return graph->compute(step.get());
+    return compute(seqs, *graph, cancel);
   });
   close(seqs, open, status.is_ok());
   if (status.is_ok()) {
@@ -99,6 +107,22 @@ Status Engine::Impl::run_step(std::span<const SeqSpan> seqs, const GraphShape& s
   }
   *made = graph;
   return status;
+}
+
+Result<StepGraph*> Engine::Impl::graph_of(const GraphShape& shape, const CancelToken* cancel) {
+  verified = {};
+  HEED_TRY(model->impl().file->unchanged());
+  if (cancel != nullptr && cancel->cancelled()) {
+    return Status(Code::kCancelled, "the step was cancelled");
+  }
+  return graphs->step(shape);
+}
+
+Status Engine::Impl::compute(std::span<const SeqSpan> seqs, StepGraph& graph,
+                             const CancelToken* cancel) {
+  HEED_TRY(prepare_step(seqs, graph));
+  step->cancel = cancel;
+  return graph.compute(step.get());
 }
 
 void Engine::Impl::close(std::span<const SeqSpan> seqs, size_t open, bool keep) noexcept {
@@ -142,36 +166,38 @@ void Engine::Impl::note_tokens(std::span<const SeqSpan> seqs) noexcept {
 
 Status Engine::Impl::prefill(SeqId seq, std::span<const Token> tokens, const PrefillOptions& call) {
   HEED_TRY(check_decoder(model->info()));
-  HEED_TRY(check_sequence(seq));
+  HEED_TRY(check_settled(seq));
   if (tokens.empty()) return Status(Code::kInvalidArgument, "a prompt needs at least one token");
   HEED_TRY(check_tokens(tokens));
   const auto total = static_cast<int64_t>(tokens.size());
   HEED_TRY(check_context(seq, total));
-  const auto start = Clock::now();
-  Status status;
-  for (int64_t done = 0; done < total && status.is_ok();) {
+  HEED_ASSIGN(last_order, order_of(total, static_cast<bool>(call.on_logits)));
+  return last_order == PrefillOrder::kLayerMajor ? prefill_layers(seq, tokens, call)
+                                                 : prefill_chunks(seq, tokens, call);
+}
+
+Status Engine::Impl::prefill_chunks(SeqId seq, std::span<const Token> tokens,
+                                    const PrefillOptions& call) {
+  const auto total = static_cast<int64_t>(tokens.size());
+  for (int64_t done = 0; done < total;) {
     const int64_t n = std::min<int64_t>(options.chunk, total - done);
     const bool last = done + n == total;
-    status = prefill_chunk(seq, tokens.subspan(static_cast<size_t>(done), static_cast<size_t>(n)),
-                           last, call, done);
-    if (!status.is_ok()) break;
+    const auto start = Clock::now();
+    const Status status = prefill_chunk(
+        seq, tokens.subspan(static_cast<size_t>(done), static_cast<size_t>(n)), last, call, done);
+    prefill_s += seconds_since(start);
+    HEED_TRY(status);
     done += n;
     prompt_tokens += n;
     if (call.progress) call.progress(done, total);
   }
-  prefill_s += seconds_since(start);
-  return status;
+  return Status::ok();
 }
 
 Status Engine::Impl::prefill_chunk(SeqId seq, std::span<const Token> tokens, bool last,
                                    const PrefillOptions& call, int64_t first_row) {
-  GraphShape shape{.rows = static_cast<int>(tokens.size())};
-  if (call.on_logits) {
-    shape.output = StepOutput::kHidden;
-  } else if (last) {
-    shape.output = StepOutput::kLogits;
-    shape.outputs = 1;
-  }
+  const GraphShape shape =
+      chunk_shape(static_cast<int>(tokens.size()), last, static_cast<bool>(call.on_logits));
   Logits target;
   if (last || call.on_logits) {
     HEED_ASSIGN(target, logits_target(seq));
@@ -224,7 +250,7 @@ Status Engine::Impl::decode(std::span<const SeqToken> tokens, const CancelToken*
   }
   std::vector<SeqSpan> spans;
   for (const SeqToken& t : tokens) {
-    HEED_TRY(check_sequence(t.seq));
+    HEED_TRY(check_settled(t.seq));
     HEED_TRY(check_tokens({&t.token, 1}));
     HEED_TRY(check_context(t.seq, 1));
     for (const SeqSpan& other : spans) {
@@ -239,7 +265,7 @@ Status Engine::Impl::decode(std::span<const SeqToken> tokens, const CancelToken*
 
 Result<View<const float, 2>> Engine::Impl::verify(SeqId seq, std::span<const Token> tokens,
                                                   const CancelToken* cancel) {
-  HEED_TRY(check_sequence(seq));
+  HEED_TRY(check_settled(seq));
   const auto n = static_cast<int64_t>(tokens.size());
   const int64_t most = std::min(kLogitRows, std::max(options.chunk, options.max_sequences));
   if (n < 1 || n > most) {
@@ -285,7 +311,7 @@ Result<View<const float, 2>> Engine::Impl::decode_rows(std::span<const SeqSpan> 
 }
 
 Status Engine::Impl::truncate(SeqId seq, int64_t n) {
-  HEED_TRY(check_sequence(seq));
+  HEED_TRY(check_settled(seq));
   const int64_t length = store->length(seq);
   if (n < 0 || n > length) {
     return error(Code::kOutOfRange, "sequence ", seq, " has ", length, " tokens, it cannot keep ",

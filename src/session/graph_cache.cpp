@@ -25,7 +25,7 @@ Status GraphCache::fill(Slot& slot, Result<std::unique_ptr<StepGraph>> built) {
 }
 
 Result<StepGraph*> GraphCache::step(const GraphShape& shape) {
-  if (shape.rows > kSmallRows) {
+  if (shape.rows > kSmallRows || shape.first_layer > 0 || shape.end_layer > 0) {
     if (!large_.graph || !(large_.graph->shape() == shape)) {
       HEED_TRY(fill(large_, StepGraph::build(hyper_, weights_, ops_, linears_, shape)));
     }

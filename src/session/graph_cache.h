@@ -1,6 +1,7 @@
 // The graphs of an engine, by shape. Small ones (decode, short tails) are kept with memory of their
 // own, so a token never waits for a build; of large ones only the latest is kept, because each
-// needs its own compute buffer and a build costs about 0.1 ms against hundreds for its step.
+// needs its own compute buffer and a build costs about 0.1 ms against hundreds for its step. Graphs
+// of some layers are large ones whatever their rows: each serves one prompt, a layer at a time.
 #pragma once
 
 #include <cstdint>

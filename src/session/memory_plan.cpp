@@ -16,6 +16,7 @@
 #include "model/weights.h"
 #include "session/available_memory.h"
 #include "session/engine_impl.h"
+#include "session/prefill_order.h"
 #include "session/step_graph.h"
 
 namespace heed {
@@ -49,6 +50,7 @@ struct Costs {
   uint64_t weights = 0, compute = 0, fixed = 0;
   uint64_t looked_up = 0;  // a table of which only the rows of the run's tokens are read
   uint64_t page_row = 0;   // 64 more tokens in every list
+  PromptGraphs prompt;     // beside `compute`
 };
 
 uint64_t kv_bytes(const Costs& costs, int64_t tokens) {
@@ -74,37 +76,32 @@ Status add_graph(const Hyperparameters& hyper, const ModelWeights& weights, int 
   return Status::ok();
 }
 
-// The graphs that the cache holds at a time. One sequence needs a full chunk, the tail of its
-// prompt (an exact multiple of the chunk has none) and the decode step. Several may fill the
-// cache's small places with steps of up to max_sequences rows.
+// The graphs that the cache holds at a time. One sequence needs those of its prompt (a full chunk,
+// and the tail, which an exact multiple of the chunk does not have) and the decode step. Several
+// may fill the cache's small places with steps of up to max_sequences rows.
 Status add_graphs(const Hyperparameters& hyper, const ModelWeights& weights, int threads,
                   const EngineOptions& engine, const PlannedRun& run, int rows, Costs& costs) {
-  const auto logits = [](int n, int outputs) {
-    return GraphShape{.rows = n, .outputs = outputs, .output = StepOutput::kLogits};
-  };
-  const int small = std::min(rows, GraphCache::kSmallRows);
-  GraphShape full = logits(rows, 1);
+  HEED_ASSIGN(costs.prompt,
+              measure_prompt_graphs(hyper, weights, threads, engine, rows, run.all_logits));
   if (run.all_logits) {
-    full = {.rows = rows, .output = StepOutput::kHidden};
     HEED_ASSIGN(auto head, StepGraph::build_head(hyper, weights, nullptr, Engine::kLogitRows));
     costs.compute += StepGraph::measure(*head, threads);
     costs.compute +=
         static_cast<uint64_t>(rows) * static_cast<uint64_t>(hyper.embd) * sizeof(float);
   }
-  HEED_TRY(add_graph(hyper, weights, threads, full, 1, costs));
-  if (engine.max_sequences == 1) {
-    if (small != rows) HEED_TRY(add_graph(hyper, weights, threads, logits(small, 1), 1, costs));
-    if (rows != 1) HEED_TRY(add_graph(hyper, weights, threads, logits(1, 1), 1, costs));
-    if (run.verified > 1) {  // drafts of every length up to that
-      const auto lengths =
-          std::min<uint64_t>(static_cast<uint64_t>(run.verified) - 1, GraphCache::kSmallGraphs);
-      HEED_TRY(
-          add_graph(hyper, weights, threads, logits(run.verified, run.verified), lengths, costs));
-    }
-    return Status::ok();
+  const auto logits = [](int n) {
+    return GraphShape{.rows = n, .outputs = n, .output = StepOutput::kLogits};
+  };
+  if (engine.max_sequences > 1) {
+    const int batch = std::min(engine.max_sequences, GraphCache::kSmallRows);
+    return add_graph(hyper, weights, threads, logits(batch), GraphCache::kSmallGraphs, costs);
   }
-  const int batch = std::min(engine.max_sequences, GraphCache::kSmallRows);
-  return add_graph(hyper, weights, threads, logits(batch, batch), GraphCache::kSmallGraphs, costs);
+  if (run.verified > 1) {  // drafts of every length up to that
+    const auto lengths =
+        std::min<uint64_t>(static_cast<uint64_t>(run.verified) - 1, GraphCache::kSmallGraphs);
+    HEED_TRY(add_graph(hyper, weights, threads, logits(run.verified), lengths, costs));
+  }
+  return rows == 1 ? Status::ok() : add_graph(hyper, weights, threads, logits(1), 1, costs);
 }
 
 Result<Costs> costs_of(const GgufFile& file, const Hyperparameters& hyper,
@@ -160,20 +157,32 @@ Result<MemoryPlan> predict_memory(const std::string& path, const ModelOptions& m
     EngineOptions engine = engine_options;
     HEED_TRY(settle_encoder(*hyper, engine));
     HEED_ASSIGN(const Costs costs, costs_of(*file, *hyper, model, engine, run));
-    MemoryPlan plan;
     const auto tokens = static_cast<uint64_t>(run.prompt + run.answer);
+    MemoryPlan plan;
     plan.weights = costs.weights + std::min(costs.looked_up, tokens * kLookedUpBytesPerToken);
-    plan.compute = costs.compute;
     plan.kv = kv_bytes(costs, run.prompt + run.answer);
-    plan.peak = plan.weights + plan.compute + plan.kv + costs.fixed;
+    const uint64_t rest = plan.weights + plan.kv + costs.fixed;
+    const uint64_t token_major = costs.compute + costs.prompt.token_major;
+    const uint64_t layer_major =
+        costs.compute + costs.prompt.layer_major + filling_bytes(*hyper, run.prompt);
+    plan.token_major_peak = rest + token_major;
+    plan.layer_major_peak = rest + layer_major;
+    plan.order = engine.prefill_order != PrefillOrder::kAuto
+                     ? engine.prefill_order
+                     : cheaper_order(*hyper, engine, costs.prompt, run.prompt);
+    const bool by_layers = plan.order == PrefillOrder::kLayerMajor;
+    plan.compute = by_layers ? layer_major : token_major;
+    plan.peak = rest + plan.compute;
     // Unknown is no reason to refuse: the store then grows until the system says no.
     plan.available = available_memory();
     const uint64_t available = plan.available.value_or(std::numeric_limits<uint64_t>::max());
     const int64_t context = engine.context > 0 ? engine.context : hyper->context;
-    const uint64_t base =
-        costs.weights + costs.looked_up + costs.compute + costs.fixed + kArenaSlack;
+    const uint64_t base = costs.weights + costs.looked_up + costs.compute + costs.fixed +
+                          (by_layers ? costs.prompt.layer_major : costs.prompt.token_major) +
+                          kArenaSlack;
+    const uint64_t page_row = costs.page_row + (by_layers ? filling_bytes(*hyper, kPageTokens) : 0);
     const uint64_t left = available - std::min(available, base);
-    const uint64_t fits = left / std::max<uint64_t>(costs.page_row, 1) * kPageTokens;
+    const uint64_t fits = left / std::max<uint64_t>(page_row, 1) * kPageTokens;
     const auto most = static_cast<int64_t>(std::min(static_cast<uint64_t>(context), fits));
     plan.longest_prompt = std::max<int64_t>(most - run.answer, 0);
     return plan;

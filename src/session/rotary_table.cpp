@@ -44,18 +44,20 @@ void RotaryTable::reserve(int64_t rows) {
   if (query_sin_.size() < n) query_sin_.resize(n);
 }
 
-void RotaryTable::fill(std::span<const int64_t> positions) {
-  rotary_table(frequency_, positions, cos_.data(), sin_.data());
+void RotaryTable::fill(std::span<const int64_t> positions, int64_t row) {
   const size_t pairs = frequency_.size();
+  const size_t first = static_cast<size_t>(row) * pairs;
+  rotary_table(frequency_, positions, cos_.data() + first, sin_.data() + first);
+  const size_t end = first + positions.size() * pairs;
   if (length_ != 1) {
-    for (size_t i = 0; i < positions.size() * pairs; ++i) {
+    for (size_t i = first; i < end; ++i) {
       cos_[i] *= length_;
       sin_[i] *= length_;
     }
   }
   if (temperature_.scale == 0) return;
-  for (size_t i = 0; i < positions.size() * pairs; ++i) {
-    const auto grown = static_cast<float>(temperature_.at(positions[i / pairs]));
+  for (size_t i = first; i < end; ++i) {
+    const auto grown = static_cast<float>(temperature_.at(positions[(i - first) / pairs]));
     query_cos_[i] = cos_[i] * grown;
     query_sin_[i] = sin_[i] * grown;
   }
@@ -89,7 +91,7 @@ Result<std::vector<RotaryTable>> rotary_tables(const Hyperparameters& hyper,
   return tables;
 }
 
-uint64_t rotary_bytes(const Hyperparameters& hyper, int rows) {
+uint64_t rotary_bytes(const Hyperparameters& hyper, int64_t rows) {
   // cos and sin, a number each for every pair; queries may have tables of their own.
   const uint64_t tables = hyper.ropes.size() * (hyper.query_temperature == 0 ? 1 : 2);
   return sizeof(float) * tables * static_cast<uint64_t>(rows) * static_cast<uint64_t>(hyper.n_rot);

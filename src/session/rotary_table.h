@@ -30,21 +30,23 @@ class RotaryTable {
 
   // Room for `rows`; may throw bad_alloc.
   void reserve(int64_t rows);
-  // Angles of these positions; within the reservation.
-  void fill(std::span<const int64_t> positions);
+  // Angles of these positions, from a row on; within the reservation.
+  void fill(std::span<const int64_t> positions, int64_t row = 0);
 
-  Rotary keys(RotaryLayout layout) const { return view(layout, cos_, sin_); }
-  Rotary queries(RotaryLayout layout) const {
-    return temperature_.scale == 0 ? keys(layout) : view(layout, query_cos_, query_sin_);
+  // Of the rows from `row` on.
+  Rotary keys(RotaryLayout layout, int64_t row = 0) const { return view(layout, cos_, sin_, row); }
+  Rotary queries(RotaryLayout layout, int64_t row = 0) const {
+    return temperature_.scale == 0 ? keys(layout, row) : view(layout, query_cos_, query_sin_, row);
   }
 
  private:
-  Rotary view(RotaryLayout layout, const std::vector<float>& cos,
-              const std::vector<float>& sin) const {
+  Rotary view(RotaryLayout layout, const std::vector<float>& cos, const std::vector<float>& sin,
+              int64_t row) const {
+    const auto first = static_cast<size_t>(row) * frequency_.size();
     return {.layout = frequency_.empty() ? RotaryLayout::kNone : layout,
             .n_rot = 2 * static_cast<int>(frequency_.size()),
-            .cos = cos.data(),
-            .sin = sin.data()};
+            .cos = cos.data() + first,
+            .sin = sin.data() + first};
   }
 
   std::vector<double> frequency_;  // [n_rot / 2] radians per position
@@ -61,6 +63,6 @@ Result<std::vector<RotaryTable>> rotary_tables(const Hyperparameters& hyper,
                                                const RopeOptions& options, int64_t context);
 
 // Bytes of all tables, for `rows` positions.
-uint64_t rotary_bytes(const Hyperparameters& hyper, int rows);
+uint64_t rotary_bytes(const Hyperparameters& hyper, int64_t rows);
 
 }  // namespace heed

@@ -21,7 +21,7 @@ int64_t common_prefix(std::span<const Token> a, std::span<const Token> b) {
 // What a new sequence without adapters would have, or the one that it is to be like.
 Result<std::string> wanted_lines(const Engine::Impl& engine, std::optional<SeqId> like) {
   if (!like) return std::string();
-  HEED_TRY(engine.check_sequence(*like));
+  HEED_TRY(engine.check_settled(*like));
   return sequence_lines(engine, *like);
 }
 
@@ -82,7 +82,7 @@ std::span<const Token> sequence_tokens(const Engine& engine, SeqId seq) {
 
 Result<std::string> kv_text(const Engine& engine, SeqId seq) {
   return guarded("describing a sequence", [&]() -> Result<std::string> {
-    HEED_TRY(engine.impl().check_sequence(seq));
+    HEED_TRY(engine.impl().check_settled(seq));
     return kv_text(engine.impl(), seq);
   });
 }
@@ -98,7 +98,7 @@ Result<SavedSession> save_session_with(Engine& engine, SeqId seq, const std::str
                                        const WriteFaults* faults) {
   return guarded("saving a session", [&]() -> Result<SavedSession> {
     Engine::Impl& impl = engine.impl();
-    HEED_TRY(impl.check_sequence(seq));
+    HEED_TRY(impl.check_settled(seq));
     HEED_ASSIGN(const std::string kv, kv_text(impl, seq));
     const std::vector<Token>& tokens = impl.tokens.at(seq);
     SavedSession out;

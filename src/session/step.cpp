@@ -59,7 +59,6 @@ Step::Step(const Hyperparameters& hyper, std::vector<RotaryTable> rotary, Store&
       group.heads = layer.heads;
       group.kv_heads = layer.kv_heads;
       group.rope = layer.rope;
-      group.first_layer = i;
       at = groups_.insert(groups_.end(), std::move(group));
     }
     group_of_.push_back(static_cast<int>(at - groups_.begin()));
@@ -78,7 +77,7 @@ uint64_t Step::bytes_of(const Hyperparameters& hyper, int threads, int max_rows)
   return sizeof(float) * key_rows * row + rotary_bytes(hyper, max_rows);
 }
 
-Status Step::prepare(std::span<const SeqSpan> seqs) {
+Status Step::prepare(std::span<const SeqSpan> seqs, LayerRange layers) {
   nodes_done_ = 0;
   tiles_pending_ = false;
   error_ = Status::ok();
@@ -87,11 +86,11 @@ Status Step::prepare(std::span<const SeqSpan> seqs) {
   rows_.assign(static_cast<size_t>(hyper_.layers) * seqs.size(), SeqRows{});
   int32_t first = 0;
   for (size_t s = 0; s < seqs.size(); ++s) {
-    const int64_t pos0 = store_.next_position(seqs[s].id);
+    const int64_t pos0 = store_.next_position(seqs[s].id) + seqs[s].filled;
     const auto n = static_cast<int32_t>(seqs[s].tokens.size());
     ids_.push_back(seqs[s].id);
     for (int32_t t = 0; t < n; ++t) positions_.push_back(pos0 + t);
-    for (int layer = 0; layer < hyper_.layers; ++layer) {
+    for (int layer = layers.first; layer < layers.end; ++layer) {
       SeqRows& rows = rows_[static_cast<size_t>(layer) * seqs.size() + s];
       rows.first = first;
       rows.rows = n;
@@ -100,13 +99,20 @@ Status Step::prepare(std::span<const SeqSpan> seqs) {
     }
     first += n;
   }
-  for (RotaryTable& table : rotary_) {
-    table.reserve(first);
-    table.fill(positions_);
+  const bool has_angles = seqs.size() == 1 && seqs[0].angles != nullptr;
+  angles_ = has_angles ? seqs[0].angles : &rotary_;
+  angle_row_ = has_angles ? seqs[0].filled : 0;
+  if (!has_angles) {
+    for (RotaryTable& table : rotary_) {
+      table.reserve(first);
+      table.fill(positions_);
+    }
   }
-  for (AttendGroup& group : groups_) {
-    const Call call = make_call(group, group.first_layer);
-    group.plan.clear();
+  for (AttendGroup& group : groups_) group.plan.clear();
+  for (int layer = layers.first; layer < layers.end; ++layer) {
+    AttendGroup& group = groups_[group_of_[layer]];
+    if (!group.plan.items.empty()) continue;  // that of an earlier layer
+    const Call call = make_call(group, layer);
     HEED_TRY(plan_dense(call, group.plan));
     HEED_TRY(workspace_.reserve(group.plan, call));
   }
@@ -128,7 +134,7 @@ Call Step::make_call(const AttendGroup& group, int layer) const {
               : group.window > 0   ? MaskKind::kWindow
                                    : MaskKind::kCausal;
   call.window = group.window;
-  call.rotary = rotary_[group.rope].queries(hyper_.arch->rotary);
+  call.rotary = (*angles_)[group.rope].queries(hyper_.arch->rotary, angle_row_);
   call.q = View<const float, 3>::contiguous(nullptr, {rows, group.heads, hyper_.dk});
   call.out = View<float, 3>::contiguous(nullptr, {rows, group.heads, hyper_.dv});
   call.seqs = {rows_.data() + static_cast<size_t>(layer) * ids_.size(), ids_.size()};
@@ -151,7 +157,8 @@ void Step::append(ggml_tensor* node, int layer, int member, int members) {
   const View<const float, 3> values = rows_of(node->src[1]);
   View<const float, 3> keys = rows_of(k);
   const int64_t rows = keys.shape[0];
-  const Rotary rotary = rotary_[groups_[group_of_[layer]].rope].keys(hyper_.arch->rotary);
+  const Rotary rotary =
+      (*angles_)[groups_[group_of_[layer]].rope].keys(hyper_.arch->rotary, angle_row_);
   if (rotary.layout != RotaryLayout::kNone) {
     float* out = shared_keys_.data();
     if (rows <= kPrivateRows) {

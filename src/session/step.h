@@ -22,6 +22,17 @@ namespace heed {
 struct SeqSpan {
   SeqId id = 0;
   std::span<const Token> tokens;
+  int64_t filled = 0;             // rows of its open filling that these layers have
+  const float* hidden = nullptr;  // [tokens, embd] in front of the first layer, when not layer 0
+  // Of all rows of its filling, when it is alone in the step; else the step computes its own.
+  const std::vector<RotaryTable>* angles = nullptr;
+};
+
+// Layers [first, end) of a model.
+struct LayerRange {
+  int first = 0, end = 0;
+
+  bool operator==(const LayerRange&) const = default;
 };
 
 struct Step;
@@ -38,7 +49,6 @@ struct AttendGroup {
   int heads = 0;
   int kv_heads = 0;
   int rope = 0;
-  int first_layer = 0;
   Plan plan;
 };
 
@@ -51,8 +61,9 @@ struct Step {
   Step(const Step&) = delete;
   Step& operator=(const Step&) = delete;
 
-  // --- before the graph, by one thread. Lists hold the open transactions' rows already.
-  Status prepare(std::span<const SeqSpan> seqs);
+  // --- before the graph of these layers, by one thread. Their lists hold the open transactions'
+  // rows already.
+  Status prepare(std::span<const SeqSpan> seqs, LayerRange layers);
 
   // --- while the graph runs
   void append(ggml_tensor* node, int layer, int member, int members);
@@ -62,6 +73,8 @@ struct Step {
 
   // --- after the graph
   Status finish();
+
+  const std::vector<RotaryTable>& rotary() const { return rotary_; }
 
   const CancelToken* cancel = nullptr;
   int fail_after_node = -1;
@@ -90,6 +103,9 @@ struct Step {
   std::vector<AttendGroup> groups_;
   std::vector<int> group_of_;        // [layers]
   std::vector<RotaryTable> rotary_;  // by Hyperparameters::ropes
+  // Those of the step at hand, and their row of its first token.
+  const std::vector<RotaryTable>* angles_ = &rotary_;
+  int64_t angle_row_ = 0;
   std::vector<int64_t> positions_;   // [T]
   std::vector<SeqId> ids_;           // [sequences]
   std::vector<SeqRows> rows_;        // [layers, sequences]

@@ -32,30 +32,36 @@ class GraphBuilder {
 
   void build() {
     const GraphShape& shape = graph_.shape_;
-    graph_.tokens_ = input(GGML_TYPE_I32, rows_);
     if (shape.output == StepOutput::kLogits && shape.outputs < rows_) {
       graph_.out_rows_ = input(GGML_TYPE_I32, shape.outputs);
     }
-    ggml_tensor* x = ggml_get_rows(c_, weights_.embeddings, graph_.tokens_);  // [T, embd]
-    if (hyper_.arch->encoder) {
-      if (weights_.positions != nullptr) graph_.positions_ = input(GGML_TYPE_I32, rows_);
-      x = encoder_input(c_, hyper_, weights_, x, graph_.positions_);
-    }
-    x = scaled(x, hyper_.embedding_scale);
-    for (int i = 0; i < hyper_.layers; ++i) {
+    ggml_tensor* x = graph_.layers_.first == 0 ? embedded() : hidden();  // [T, embd]
+    for (int i = graph_.layers_.first; i < graph_.layers_.end; ++i) {
       x = layer(i, x);
       if (x == nullptr) return;  // a step without outputs is done at the last append
     }
     finish(shape.output == StepOutput::kHidden ? x : head(x));
   }
 
-  void build_head() {
-    graph_.hidden_in_ = ggml_new_tensor_2d(c_, GGML_TYPE_F32, hyper_.embd, rows_);
-    ggml_set_input(graph_.hidden_in_);
-    finish(head(graph_.hidden_in_));
-  }
+  void build_head() { finish(head(hidden())); }
 
  private:
+  ggml_tensor* embedded() {
+    graph_.tokens_ = input(GGML_TYPE_I32, rows_);
+    ggml_tensor* x = ggml_get_rows(c_, weights_.embeddings, graph_.tokens_);
+    if (hyper_.arch->encoder) {
+      if (weights_.positions != nullptr) graph_.positions_ = input(GGML_TYPE_I32, rows_);
+      x = encoder_input(c_, hyper_, weights_, x, graph_.positions_);
+    }
+    return scaled(x, hyper_.embedding_scale);
+  }
+
+  ggml_tensor* hidden() {
+    graph_.hidden_in_ = ggml_new_tensor_2d(c_, GGML_TYPE_F32, hyper_.embd, rows_);
+    ggml_set_input(graph_.hidden_in_);
+    return graph_.hidden_in_;
+  }
+
   ggml_tensor* input(ggml_type type, int64_t n) {
     ggml_tensor* t = ggml_new_tensor_1d(c_, type, n);
     ggml_set_input(t);
@@ -240,8 +246,14 @@ Result<std::unique_ptr<StepGraph>> StepGraph::build(const Hyperparameters& hyper
                                                     const GraphShape& shape) {
   std::unique_ptr<StepGraph> graph(new StepGraph);
   graph->shape_ = shape;
-  if (hyper.arch->encoder) graph->shape_ = {.rows = shape.rows, .output = StepOutput::kHidden};
-  HEED_TRY(graph->make_context(kNodesPerLayer * static_cast<size_t>(hyper.layers) + kNodesAround));
+  const LayerRange layers{shape.first_layer, shape.end_layer == 0 ? hyper.layers : shape.end_layer};
+  graph->layers_ = layers;
+  if (hyper.arch->encoder) {  // it has no head
+    graph->shape_.outputs = 0;
+    graph->shape_.output = StepOutput::kHidden;
+  }
+  const auto count = static_cast<size_t>(layers.end - layers.first);
+  HEED_TRY(graph->make_context(kNodesPerLayer * count + kNodesAround));
   GraphBuilder(hyper, weights, ops, linears, *graph).build();
   return graph;
 }

@@ -21,15 +21,21 @@ namespace heed {
 
 // What a step leaves behind for its output rows.
 enum class StepOutput : uint8_t {
-  kNothing,  // keys and values only: the graph ends at the last layer's append
+  kNothing,  // keys and values only: the graph ends at the model's last append
   kLogits,   // logits of `outputs` rows
-  kHidden,   // the residual of every row: all that an encoder gives, and for the head in slices
+  // The residual of every row: all that an encoder gives, and for the head in slices or the layer
+  // behind these.
+  kHidden,
 };
 
 struct GraphShape {
   int rows = 0;
   int outputs = 0;  // rows whose logits are computed
   StepOutput output = StepOutput::kNothing;
+  // Layers that it goes through: from tokens to the end, or from hidden rows to hidden rows. Fewer
+  // than all ask for kHidden unless the model's last one is among them.
+  int first_layer = 0;
+  int end_layer = 0;  // 0: the model's
 
   bool operator==(const GraphShape&) const = default;
 };
@@ -64,11 +70,12 @@ class StepGraph {
 
   const GraphShape& shape() const { return shape_; }
   int nodes() const { return ggml_graph_n_nodes(graph_); }
-  ggml_tensor* tokens() const { return tokens_; }        // [rows] int32
+  LayerRange layers() const { return layers_; }
+  ggml_tensor* tokens() const { return tokens_; }        // [rows] int32, null behind layer 0
   ggml_tensor* positions() const { return positions_; }  // [rows] int32, null: not looked up
   ggml_tensor* out_rows() const { return out_rows_; }    // [outputs] int32, null when all rows are
   ggml_tensor* result() const { return result_; }        // logits, or hidden rows
-  ggml_tensor* hidden_in() const { return hidden_in_; }
+  ggml_tensor* hidden_in() const { return hidden_in_; }  // [rows, embd], null from layer 0 on
 
  private:
   friend class GraphBuilder;
@@ -76,6 +83,7 @@ class StepGraph {
   Status make_context(size_t nodes);
 
   GraphShape shape_;
+  LayerRange layers_;
   std::unique_ptr<ggml_context, GraphFree> context_;
   ggml_cgraph* graph_ = nullptr;
   ggml_tensor* tokens_ = nullptr;

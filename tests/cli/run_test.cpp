@@ -19,6 +19,21 @@ nlohmann::json run_json(std::vector<std::string> more, const Process::Options& o
   return nlohmann::json::parse(f.out);
 }
 
+TEST(run, both_orders_of_a_prompt_give_one_answer) {
+  const auto in_order = [](const char* order) {
+    return run_json({"-p", "Name three colours of the rainbow, please.", "-n", "4", "-ub", "8",
+                     "--prefill-order", order});
+  };
+  const auto by_chunk = in_order("token"), by_layer = in_order("layer");
+  EXPECT_EQ(by_chunk["text"], by_layer["text"]);
+  EXPECT_EQ(by_chunk["config"]["prefill_order"], "token");
+  EXPECT_EQ(by_layer["config"]["prefill_order"], "layer");
+  EXPECT_EQ(in_order("auto")["config"]["prefill_order"], "token");
+  const Finished wrong = heed({"run", "-m", small_model(), "-p", "x", "--prefill-order", "layers"});
+  EXPECT_EQ(wrong.code, 2);
+  EXPECT_NE(wrong.err.find("layer"), std::string::npos) << wrong.err;
+}
+
 TEST(run, the_json_object_has_what_a_script_needs) {
   const auto j = run_json({"-p", "Name a colour.", "-n", "4", "-ctk", "f16", "-t", "1"});
   EXPECT_EQ(j["model"]["architecture"], "llama");

@@ -146,6 +146,101 @@ TEST(show, people_get_a_table) {
   }
 }
 
+TEST(show, layers_that_are_alike_are_told_together) {
+  tiny::Spec spec;
+  spec.arch = "gemma3";
+  spec.layers = 7;
+  spec.window = 24;
+  spec.freq_base = 1e6f;
+  const tiny::TemporaryFile file(spec);
+  const Finished f = heed({"show", "-m", file.path(), "-o", "json"});
+  ASSERT_EQ(f.code, 0) << f.err;
+  const auto classes = nlohmann::json::parse(f.out, nullptr, false)["layer_classes"];
+  ASSERT_EQ(classes.size(), 2u);
+  EXPECT_EQ(classes[0]["layers"], std::vector<int>({0, 1, 2, 3, 4, 6}));
+  EXPECT_EQ(classes[0]["window"], 24);
+  EXPECT_EQ(classes[0]["rotation"], "base 10000, 16 dims in halves");
+  EXPECT_EQ(classes[1]["layers"], std::vector<int>({5}));
+  EXPECT_EQ(classes[1]["window"], 0);
+  EXPECT_EQ(classes[1]["rotation"], "base 1000000, 16 dims in halves");
+  EXPECT_EQ(classes[1]["heads"], 4);
+  EXPECT_EQ(classes[1]["kv_heads"], 2);
+  const Finished text = heed({"show", "-m", file.path()});
+  EXPECT_NE(text.out.find("0-4, 6 "), std::string::npos) << text.out;
+}
+
+TEST(show, rotations_say_how_they_stretch) {
+  const auto rotation_of = [](const tiny::Spec& spec) {
+    const tiny::TemporaryFile file(spec);
+    const Finished f = heed({"show", "-m", file.path(), "-o", "json"});
+    EXPECT_EQ(f.code, 0) << f.err;
+    const auto j = nlohmann::json::parse(f.out, nullptr, false);
+    return j["layer_classes"][0]["rotation"].get<std::string>();
+  };
+  EXPECT_EQ(rotation_of({}), "base 10000, 16 dims in pairs");
+  EXPECT_EQ(rotation_of(test::make([](tiny::Spec& s) {
+              s.rope_factor = 4;
+              s.n_rot = 8;
+            })),
+            "base 10000, 8 dims in pairs, stretched 4 times");
+  EXPECT_EQ(rotation_of(test::make([](tiny::Spec& s) {
+              s.rope_scaling = "yarn";
+              s.rope_factor = 4;
+              s.rope_original_context = 128;
+            })),
+            "base 10000, 16 dims in pairs, YaRN stretches 128 4 times");
+  EXPECT_EQ(rotation_of(test::make([](tiny::Spec& s) { s.rope_factors = true; })),
+            "base 10000, 16 dims in pairs, factors by dimension");
+  EXPECT_EQ(rotation_of(test::make([](tiny::Spec& s) {
+              s.arch = "granite";
+              s.unrotated = true;
+            })),
+            "none");
+}
+
+TEST(show, pages_cost_what_a_run_stores) {
+  tiny::Spec spec;
+  spec.arch = "gemma2";
+  spec.layers = 4;
+  spec.window = 24;  // of every second layer
+  const tiny::TemporaryFile file(spec);
+  const Finished f = heed({"show", "-m", file.path(), "-o", "json"});
+  ASSERT_EQ(f.code, 0) << f.err;
+  const auto kv = nlohmann::json::parse(f.out, nullptr, false)["kv"];
+  EXPECT_EQ(kv["tokens"], 512);
+  // Keys and values of 16 numbers, 2 heads, 4 layers.
+  const uint64_t numbers = 2 * 16 * 2 * 4;
+  for (const auto& [format, bytes] : {std::pair{"f32", 4}, {"f16", 2}, {"bf16", 2}}) {
+    const auto& row = kv["formats"][format];
+    EXPECT_EQ(row["bytes_per_token"], numbers * bytes);
+    EXPECT_EQ(row["bytes"], numbers * bytes * 512);
+    EXPECT_EQ(row["bytes_in_reach"], numbers * bytes / 2 * (512 + 23));
+  }
+}
+
+TEST(show, a_prompts_peak_is_told_in_both_orders_with_the_chosen_one) {
+  tiny::Spec spec;
+  spec.context = 4096;
+  const tiny::TemporaryFile file(spec);
+  const std::vector<std::string> words{"show", "-m", file.path(), "-c", "3000"};
+  std::vector<std::string> json = words;
+  json.insert(json.end(), {"-o", "json"});
+  const Finished f = heed(json);
+  ASSERT_EQ(f.code, 0) << f.err;
+  const auto j = nlohmann::json::parse(f.out, nullptr, false);
+  EXPECT_EQ(j["kv"]["tokens"], 3000);
+  EXPECT_EQ(j["memory"]["prompt_tokens"], 3000);
+  EXPECT_EQ(j["memory"]["prefill_order"], "token");
+  EXPECT_GT(j["memory"]["layer_major_peak_bytes"], j["memory"]["token_major_peak_bytes"]);
+  EXPECT_GT(j["memory"]["token_major_peak_bytes"], j["memory"]["weights_bytes"]);
+  const Finished text = heed(words);
+  EXPECT_NE(text.out.find("in token-major order (chosen)"), std::string::npos) << text.out;
+  EXPECT_NE(text.out.find("layer-major order;"), std::string::npos) << text.out;
+  const Finished beyond = heed({"show", "-m", file.path(), "-c", "5000"});
+  EXPECT_EQ(beyond.code, 1);
+  EXPECT_NE(beyond.err.find("use -c 4096 or less"), std::string::npos) << beyond.err;
+}
+
 TEST(show, what_is_no_model_is_refused) {
   EXPECT_EQ(heed({"show", "-m", "/dev/null"}).code, 1);
   EXPECT_EQ(heed({"show", "-m", "/nonexistent.gguf", "--offline"}).code, 1);

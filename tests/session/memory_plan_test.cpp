@@ -1,6 +1,7 @@
 // What a run would take: options out of range are refused, more tokens never take less.
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <filesystem>
 
 #include "heed/engine.h"
@@ -54,9 +55,48 @@ TEST(MemoryPlan, the_longest_prompt_leaves_room_for_the_answer) {
   EXPECT_EQ(plan_of(file.path(), 1, {.prompt = 10, .answer = 600}).longest_prompt, 0);
 }
 
+TEST(MemoryPlan, layer_major_order_takes_the_residual_of_every_token) {
+  const tiny::TemporaryFile file(tiny::Spec{});
+  constexpr PrefillOrder kOrder = PrefillOrder::kLayerMajor;
+  const MemoryPlan one = plan_of(file.path(), 1, {.prompt = 1024}, kOrder);
+  const MemoryPlan two = plan_of(file.path(), 1, {.prompt = 2048}, kOrder);
+  EXPECT_EQ(one.order, kOrder);
+  EXPECT_EQ(one.peak, one.layer_major_peak);
+  EXPECT_GT(one.peak, one.token_major_peak);
+  EXPECT_EQ(plan_of(file.path(), 1, {.prompt = 1024}).order, PrefillOrder::kTokenMajor);
+  // Numbers of a row: a residual of 64, angles of 8 pairs.
+  const uint64_t row = (64 + 2 * 8) * sizeof(float);
+  const uint64_t workspace = plan_of(file.path(), 1, {.prompt = 2048}).compute -
+                             plan_of(file.path(), 1, {.prompt = 1024}).compute;
+  EXPECT_EQ(two.compute - one.compute, 1024 * row + workspace);
+  EXPECT_EQ(two.kv, plan_of(file.path(), 1, {.prompt = 2048}).kv);
+}
+
 #ifdef HEED_TEST_RESIDENT_MEMORY
 using test::RealMemoryPlan;
 INSTANTIATE_TEST_SUITE_P(Smallest, RealMemoryPlan, testing::Values("smollm2:135m"));
+
+// Wide and shallow: the residual of the prompt, 48 MiB, is most of what the orders differ by.
+TEST(MemoryPlan, what_layer_major_order_takes_more_is_what_is_predicted) {
+  tiny::Spec spec;
+  spec.embd = 2048;
+  spec.ff = 64;
+  spec.context = 8192;
+  const tiny::TemporaryFile file(spec);
+  constexpr PlannedRun kLong{.prompt = 6144, .answer = 24};
+  double measured[2], predicted[2];
+  constexpr PrefillOrder kBoth[] = {PrefillOrder::kTokenMajor, PrefillOrder::kLayerMajor};
+  for (int i = 0; i < 2; ++i) {
+    measured[i] = test::measured_peak(file.path(), kBoth[i], kLong.prompt);
+    predicted[i] = static_cast<double>(test::plan_of(file.path(), 1, kLong, kBoth[i]).peak);
+  }
+  const double more = measured[1] - measured[0];
+  RecordProperty("measured_mib", std::to_string(more / (1 << 20)));
+  EXPECT_GT(more, 40 << 20);
+  EXPECT_LE(std::abs(predicted[1] - predicted[0] - more), 0.1 * more)
+      << "predicted " << (predicted[1] - predicted[0]) / (1 << 20) << " MiB, measured "
+      << more / (1 << 20);
+}
 #endif
 
 TEST(MemoryPlan, a_file_that_is_read_and_not_mapped_counts_whole) {

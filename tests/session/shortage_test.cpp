@@ -177,7 +177,7 @@ TEST(Shortage, planning_reading_and_making_survive_every_failing_allocation) {
   }
 }
 
-void expect_steps_survive(tiny::TensorType weights) {
+void expect_steps_survive(tiny::TensorType weights, const EngineOptions& options) {
   tiny::Spec spec;
   spec.weight_type = weights;
   const tiny::TemporaryFile file(spec);
@@ -191,7 +191,7 @@ void expect_steps_survive(tiny::TensorType weights) {
   const auto attempt = [&](auto&& call) {
     return with_each_allocation_failing([&] {
       const int64_t n = allocations_left.exchange(-1);
-      const auto engine = test::make_engine(file.path(), {}, 1);
+      const auto engine = test::make_engine(file.path(), options, 1);
       const SeqId seq = test::prefilled(*engine, prompt);
       allocations_left = n;
       const Status status = call(*engine, seq);
@@ -219,7 +219,15 @@ void expect_steps_survive(tiny::TensorType weights) {
 }
 
 TEST(Shortage, steps_survive_every_failing_allocation_and_move_nothing) {
-  for (const tiny::TensorType weights : kWeights) expect_steps_survive(weights);
+  for (const tiny::TensorType weights : kWeights) expect_steps_survive(weights, {});
+}
+
+// Chunk after chunk of the first layer has been stored when the second runs out of memory.
+TEST(Shortage, layer_major_prompts_survive_every_failing_allocation_and_move_nothing) {
+  EngineOptions options;
+  options.prefill_order = PrefillOrder::kLayerMajor;
+  options.chunk = 40;
+  for (const tiny::TensorType weights : kWeights) expect_steps_survive(weights, options);
 }
 
 TEST(Shortage, generating_survives_every_failing_allocation) {
