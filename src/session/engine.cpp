@@ -97,6 +97,7 @@ Result<std::unique_ptr<Engine::Impl>> Engine::Impl::create(std::shared_ptr<Model
   if (!impl->pool) return error(Code::kResourceExhausted, "no memory for ", threads, " threads");
   impl->linears = std::make_unique<LinearWorkspace>(isa, threads);
   HEED_TRY(impl->linears->reserve(weights.most_inputs()));
+  impl->adaptations = std::make_unique<Adaptations>(weights, isa, threads, max_rows);
   impl->graphs = std::make_unique<GraphCache>(hyper, weights, impl->step->ops.data(),
                                               impl->linears.get(), threads, impl->pool.get());
   return impl;
@@ -129,7 +130,7 @@ Result<SeqId> Engine::fork(SeqId seq) {
   return guarded("forking a sequence", [&]() -> Result<SeqId> {
     HEED_TRY(impl_->check_sequence(seq));
     HEED_ASSIGN(const SeqId copy, impl_->store->fork(seq));
-    HEED_TRY(impl_->adopt(copy, impl_->logits.at(seq)));
+    HEED_TRY(impl_->adopt(copy, impl_->logits.at(seq), impl_->adaptations->of(seq)));
     return copy;
   });
 }
@@ -154,6 +155,7 @@ Status Engine::drop(SeqId seq) {
     HEED_TRY(impl_->check_sequence(seq));
     HEED_TRY(impl_->store->drop(seq));
     impl_->logits.erase(seq);
+    impl_->adaptations->drop(seq);
     return Status::ok();
   });
 }

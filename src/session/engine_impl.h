@@ -10,6 +10,7 @@
 
 #include "heed/engine.h"
 #include "model/model_impl.h"
+#include "session/adaptations.h"
 #include "session/graph_cache.h"
 #include "session/step.h"
 
@@ -37,11 +38,11 @@ struct Engine::Impl {
   Status check_sequence(SeqId seq) const;
 
   // Takes up a sequence that the store has just made, or drops it there when memory is short.
-  Status adopt(SeqId seq, Logits held);
+  Status adopt(SeqId seq, Logits held, std::shared_ptr<const Adaptation> adaptation = nullptr);
 
   // One step over these sequences: transactions, graph, commit or abort. `made` receives the graph
   // whose result holds the outputs.
-  Status run_step(std::span<const SeqSpan> seqs, const GraphShape& shape, const CancelToken* cancel,
+  Status run_step(std::span<const SeqSpan> seqs, GraphShape shape, const CancelToken* cancel,
                   StepGraph** made);
   Status prepare_step(std::span<const SeqSpan> seqs, StepGraph& graph);
   // Where the logits of the next token of `seq` will go: its own memory, or fresh memory where
@@ -64,6 +65,7 @@ struct Engine::Impl {
   std::unique_ptr<Store> store;
   std::unique_ptr<Step> step;
   std::unique_ptr<LinearWorkspace> linears;
+  std::unique_ptr<Adaptations> adaptations;
   std::unique_ptr<GraphCache> graphs;
   std::unordered_map<SeqId, Logits> logits;  // null: none yet
   std::vector<float> hidden;                 // [chunk, embd], only with on_logits

@@ -71,12 +71,13 @@ Status Engine::Impl::prepare_step(std::span<const SeqSpan> seqs, StepGraph& grap
   return Status::ok();
 }
 
-Status Engine::Impl::run_step(std::span<const SeqSpan> seqs, const GraphShape& shape,
+Status Engine::Impl::run_step(std::span<const SeqSpan> seqs, GraphShape shape,
                               const CancelToken* cancel, StepGraph** made) {
   HEED_TRY(model->impl().file->unchanged());
   if (cancel != nullptr && cancel->cancelled()) {
     return Status(Code::kCancelled, "the step was cancelled");
   }
+  shape.adapted = adaptations->enter(seqs);
   HEED_ASSIGN(StepGraph * graph, graphs->step(shape));
   size_t open = 0;
   const Status status = guarded("a step", [&]() -> Status {
@@ -103,12 +104,15 @@ void Engine::Impl::close(std::span<const SeqSpan> seqs, size_t open, bool keep) 
   }
 }
 
-Status Engine::Impl::adopt(SeqId seq, Logits held) {
+Status Engine::Impl::adopt(SeqId seq, Logits held, std::shared_ptr<const Adaptation> adaptation) {
   const Status status = guarded("a sequence", [&] {
+    adaptations->set(seq, std::move(adaptation));
     logits.emplace(seq, std::move(held));
     return Status::ok();
   });
-  if (!status.is_ok()) HEED_TRY(store->drop(seq));
+  if (status.is_ok()) return status;
+  adaptations->drop(seq);
+  HEED_TRY(store->drop(seq));
   return status;
 }
 
@@ -163,6 +167,7 @@ Status Engine::Impl::prefill_chunk(SeqId seq, std::span<const Token> tokens, boo
 Status Engine::Impl::emit_logits(StepGraph& graph, std::vector<float>& last,
                                  const PrefillOptions& call, int64_t first_row) {
   const int rows = graph.shape().rows;
+  const AdaptedKey adapted = graph.shape().adapted;
   const auto embd = static_cast<size_t>(hyper().embd);
   const int64_t vocab = hyper().vocab;
   try {
@@ -174,7 +179,7 @@ Status Engine::Impl::emit_logits(StepGraph& graph, std::vector<float>& last,
   }
   for (int row = 0; row < rows; row += kLogitRows) {
     const int n = std::min(kLogitRows, rows - row);
-    HEED_ASSIGN(StepGraph * head, graphs->head(n));
+    HEED_ASSIGN(StepGraph * head, graphs->head(n, adapted));
     std::memcpy(head->hidden_in()->data, hidden.data() + embd * static_cast<size_t>(row),
                 embd * static_cast<size_t>(n) * sizeof(float));
     HEED_TRY(head->compute_head(call.cancel));

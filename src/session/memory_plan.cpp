@@ -14,6 +14,7 @@
 #include "model/threads.h"
 #include "model/tokenizer.h"
 #include "model/weights.h"
+#include "session/adaptations.h"
 #include "session/available_memory.h"
 #include "session/engine_impl.h"
 #include "session/step_graph.h"
@@ -65,7 +66,8 @@ Result<uint64_t> workspace_bytes(const Hyperparameters& hyper, int rows, int thr
 }
 
 Status add_graph(const Hyperparameters& hyper, const ModelWeights& weights, int threads,
-                 const GraphShape& shape, uint64_t copies, Costs& costs) {
+                 GraphShape shape, const AdaptedKey& adapted, uint64_t copies, Costs& costs) {
+  shape.adapted = adapted;
   std::vector<LayerOp> ops(static_cast<size_t>(hyper.layers));
   HEED_ASSIGN(auto graph, StepGraph::build(hyper, weights, ops.data(), nullptr, shape));
   costs.compute += copies * StepGraph::measure(*graph, threads);
@@ -76,7 +78,8 @@ Status add_graph(const Hyperparameters& hyper, const ModelWeights& weights, int 
 // prompt (an exact multiple of the chunk has none) and the decode step. Several may fill the
 // cache's small places with steps of up to max_sequences rows.
 Status add_graphs(const Hyperparameters& hyper, const ModelWeights& weights, int threads,
-                  const EngineOptions& engine, const PlannedRun& run, int rows, Costs& costs) {
+                  const EngineOptions& engine, const PlannedRun& run, const AdaptedKey& adapted,
+                  int rows, Costs& costs) {
   const auto logits = [](int n, int outputs) {
     return GraphShape{.rows = n, .outputs = outputs, .output = StepOutput::kLogits};
   };
@@ -84,19 +87,23 @@ Status add_graphs(const Hyperparameters& hyper, const ModelWeights& weights, int
   GraphShape full = logits(rows, 1);
   if (run.all_logits) {
     full = {.rows = rows, .output = StepOutput::kHidden};
-    HEED_ASSIGN(auto head, StepGraph::build_head(hyper, weights, nullptr, Engine::kLogitRows));
+    HEED_ASSIGN(auto head,
+                StepGraph::build_head(hyper, weights, nullptr, Engine::kLogitRows, adapted));
     costs.compute += StepGraph::measure(*head, threads);
     costs.compute +=
         static_cast<uint64_t>(rows) * static_cast<uint64_t>(hyper.embd) * sizeof(float);
   }
-  HEED_TRY(add_graph(hyper, weights, threads, full, 1, costs));
+  const auto add = [&](const GraphShape& shape, uint64_t copies) {
+    return add_graph(hyper, weights, threads, shape, adapted, copies, costs);
+  };
+  HEED_TRY(add(full, 1));
   if (engine.max_sequences == 1) {
-    if (small != rows) HEED_TRY(add_graph(hyper, weights, threads, logits(small, 1), 1, costs));
-    if (rows != 1) HEED_TRY(add_graph(hyper, weights, threads, logits(1, 1), 1, costs));
+    if (small != rows) HEED_TRY(add(logits(small, 1), 1));
+    if (rows != 1) HEED_TRY(add(logits(1, 1), 1));
     return Status::ok();
   }
   const int batch = std::min(engine.max_sequences, GraphCache::kSmallRows);
-  return add_graph(hyper, weights, threads, logits(batch, batch), GraphCache::kSmallGraphs, costs);
+  return add(logits(batch, batch), GraphCache::kSmallGraphs);
 }
 
 Result<Costs> costs_of(const GgufFile& file, const Hyperparameters& hyper,
@@ -113,7 +120,12 @@ Result<Costs> costs_of(const GgufFile& file, const Hyperparameters& hyper,
   costs.fixed = kFixedBytes + kVocabularyBytesPerToken * static_cast<uint64_t>(hyper.vocab);
   costs.page_row = lists_of(hyper) * page_bytes(hyper, engine, isa);
   const int rows = static_cast<int>(std::clamp<int64_t>(run.prompt, 1, engine.chunk));
-  HEED_TRY(add_graphs(hyper, *weights, model.threads, engine, run, rows, costs));
+  HEED_ASSIGN(const PlannedAdaptation adaptation,
+              plan_adaptation(file, hyper, model.threads,
+                              std::max(engine.chunk, engine.max_sequences), run));
+  costs.weights += adaptation.weights;
+  costs.compute += adaptation.compute;
+  HEED_TRY(add_graphs(hyper, *weights, model.threads, engine, run, adaptation.key, rows, costs));
   HEED_ASSIGN(const uint64_t scratch,
               workspace_bytes(hyper, rows, model.threads, isa, run.prompt + run.answer));
   costs.compute += LinearWorkspace::bytes_of(weights->most_inputs(), model.threads);

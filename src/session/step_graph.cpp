@@ -12,6 +12,7 @@ namespace {
 
 // Nodes and leaves of one layer, bias and post-norm included, with room; and of the ends.
 constexpr size_t kNodesPerLayer = 64;
+constexpr size_t kAdaptedPerLayer = 24;  // more where adapters and control vectors are applied
 constexpr size_t kNodesAround = 32;
 
 }  // namespace
@@ -25,7 +26,8 @@ class GraphBuilder {
         ops_(ops),
         graph_(graph),
         c_(graph.context_.get()),
-        linear_(c_, weights, linears, graph.linear_ops_),
+        adapted_(c_, weights, graph.shape_.adapted.targets.get(), graph.adapted_ops_),
+        linear_(c_, weights, linears, graph.linear_ops_, adapted_),
         experts_(c_, weights, linear_, linears, graph.expert_ops_),
         rows_(graph.shape_.rows) {}
 
@@ -36,10 +38,11 @@ class GraphBuilder {
       graph_.out_rows_ = input(GGML_TYPE_I32, shape.outputs);
     }
     ggml_tensor* x = ggml_get_rows(c_, weights_.embeddings, graph_.tokens_);  // [T, embd]
-    x = scaled(x, hyper_.embedding_scale);
+    x = scaled(adapted_.embeddings(x, graph_.tokens_), hyper_.embedding_scale);
     for (int i = 0; i < hyper_.layers; ++i) {
       x = layer(i, x);
       if (x == nullptr) return;  // a step without outputs is done at the last append
+      x = adapted_.steered(x, i);
     }
     finish(shape.output == StepOutput::kHidden ? x : head(x));
   }
@@ -202,6 +205,7 @@ class GraphBuilder {
   LayerOp* ops_;
   StepGraph& graph_;
   ggml_context* c_;
+  AdaptedBuilder adapted_;
   LinearBuilder linear_;
   ExpertBuilder experts_;
   int64_t rows_;
@@ -222,16 +226,19 @@ Result<std::unique_ptr<StepGraph>> StepGraph::build(const Hyperparameters& hyper
                                                     const GraphShape& shape) {
   std::unique_ptr<StepGraph> graph(new StepGraph);
   graph->shape_ = shape;
-  HEED_TRY(graph->make_context(kNodesPerLayer * static_cast<size_t>(hyper.layers) + kNodesAround));
+  const size_t a_layer = kNodesPerLayer + (shape.adapted.targets ? kAdaptedPerLayer : 0);
+  HEED_TRY(graph->make_context(a_layer * static_cast<size_t>(hyper.layers) + kNodesAround));
   GraphBuilder(hyper, weights, ops, linears, *graph).build();
   return graph;
 }
 
 Result<std::unique_ptr<StepGraph>> StepGraph::build_head(const Hyperparameters& hyper,
                                                          const ModelWeights& weights,
-                                                         LinearWorkspace* linears, int rows) {
+                                                         LinearWorkspace* linears, int rows,
+                                                         const AdaptedKey& adapted) {
   std::unique_ptr<StepGraph> graph(new StepGraph);
-  graph->shape_ = {.rows = rows, .outputs = rows, .output = StepOutput::kLogits};
+  graph->shape_ = {
+      .rows = rows, .outputs = rows, .output = StepOutput::kLogits, .adapted = adapted};
   HEED_TRY(graph->make_context(kNodesAround));
   GraphBuilder(hyper, weights, nullptr, linears, *graph).build_head();
   return graph;

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "heed/status.h"
+#include "model/adapted.h"
 #include "model/experts.h"
 #include "model/hyperparameters.h"
 #include "model/linear.h"
@@ -30,6 +31,7 @@ struct GraphShape {
   int rows = 0;
   int outputs = 0;  // rows whose logits are computed
   StepOutput output = StepOutput::kNothing;
+  AdaptedKey adapted = {};
 
   bool operator==(const GraphShape&) const = default;
 };
@@ -50,7 +52,8 @@ class StepGraph {
   // The head alone: hidden rows [rows, embd] -> logits.
   static Result<std::unique_ptr<StepGraph>> build_head(const Hyperparameters& hyper,
                                                        const ModelWeights& weights,
-                                                       LinearWorkspace* linears, int rows);
+                                                       LinearWorkspace* linears, int rows,
+                                                       const AdaptedKey& adapted);
 
   // Memory for the intermediate results, from `allocator`, and the plan of `pool`.
   Status allocate(ggml_gallocr* allocator, int threads, ggml_threadpool* pool);
@@ -82,6 +85,7 @@ class StepGraph {
   ggml_tensor* result_ = nullptr;
   ggml_tensor* hidden_in_ = nullptr;
   LinearOps linear_ops_;
+  AdaptedOps adapted_ops_;
   ExpertOps expert_ops_;
   ggml_cplan plan_{};
   std::vector<uint8_t> work_;
