@@ -61,6 +61,9 @@ Result<std::shared_ptr<const ControlVector>> load_control_vector(const Model& mo
                                                                  std::span<const ScaledFile> files,
                                                                  LayerRange range = {});
 
+// What it adds behind the layers from 1 on, [layers - 1, embd]: zeros outside its range.
+std::vector<float> control_values(const ControlVector& control);
+
 struct ScaledLora {
   std::shared_ptr<const LoraAdapter> adapter;
   float scale = 1;

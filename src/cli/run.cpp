@@ -60,7 +60,9 @@ class RunVerb final : public Verb {
            "  git diff | heed run qwen2.5-coder:0.5b -p \"Summarise this change.\"\n"
            "  heed run model.gguf -p \"Once upon a time\" --raw -n 64 -o json\n"
            "  heed run smollm2:135m -f book.txt -p \"Who?\" --compare llama.cpp --expect "
-           "\"Anna\"\n";
+           "\"Anna\"\n"
+           "  heed run model.gguf -p \"Hello\" --lora style.gguf:0.8 --control-vector-scaled "
+           "calm.gguf:0.5\n";
   }
   void options(CLI::App& app) override { o_.bind(app); }
   int run() override;
@@ -85,7 +87,9 @@ class RunVerb final : public Verb {
 
 Status RunVerb::prepare(const std::string& user) {
   whereabouts().phase = "fetching the model";
-  HEED_ASSIGN(path_, model_path(o_.model, o_.offline, o_.progress_mode()));
+  std::vector<std::string> adapters;
+  HEED_ASSIGN(path_, model_path(o_.model, o_.offline, o_.progress_mode(), &adapters));
+  o_.adapters.add_loras(adapters);
   whereabouts().phase = "reading the model's header";
   HEED_ASSIGN(result_.model, Model::inspect(path_));
   const int64_t trained = result_.model.trained_context;
@@ -121,6 +125,7 @@ Status RunVerb::load_and_tokenize(const std::string& user) {
   result_.load_s = seconds_since(start);
   result_.model = model_->info();
   result_.threads = model_->threads();
+  HEED_ASSIGN(result_.adaptation, o_.adapters.load(*model_));
   if (o_.verbose) {
     note(cat(model_title(result_.model), ": ", result_.model.layers, " layers, trained for ",
              result_.model.trained_context, " tokens, products: ", result_.model.linear));
@@ -147,6 +152,7 @@ void RunVerb::stream(std::string_view text) {
 Status RunVerb::answer() {
   HEED_ASSIGN(engine_, Engine::create(model_, o_.engine));
   HEED_ASSIGN(const SeqId seq, engine_->create_sequence());
+  HEED_TRY(set_adaptation(*engine_, seq, result_.adaptation));
   result_.engine = engine_->options();
   result_.engine.context = o_.engine.context;
   ProgressLine line(o_.progress_mode());
@@ -186,8 +192,8 @@ Status RunVerb::run_peer() {
   whereabouts().phase = "running llama.cpp";
   o_.sampler.seed = result_.generation.seed;
   engine_.reset();  // its threads and pages would stand in llama.cpp's way
-  HEED_ASSIGN(result_.peer,
-              run_llama(*model_, prompt_.tokens, o_, result_.threads, o_.progress_mode()));
+  HEED_ASSIGN(result_.peer, run_llama(*model_, prompt_.tokens, o_, result_.adaptation.get(),
+                                      result_.threads, o_.progress_mode()));
   return Status::ok();
 }
 

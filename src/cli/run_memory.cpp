@@ -24,6 +24,8 @@ PlannedRun planned(const RunOptions& options, int64_t prompt) {
   PlannedRun run;
   run.prompt = std::min(options.engine.context, prompt);
   run.answer = std::min(options.engine.context - run.prompt, answer_tokens(options));
+  run.loras = options.adapters.lora_paths();
+  run.control_vector = options.adapters.steers();
   return run;
 }
 
@@ -88,6 +90,7 @@ eval::LlamaOptions llama_for_run(const RunOptions& options, int64_t prompt_token
   llama.ubatch = options.engine.chunk;
   llama.batch = std::max(llama.batch, llama.ubatch);
   llama.rope = options.engine.rope;
+  llama.loras = options.adapters.loras();
   llama.context = options.engine.context;
   if (options.predict >= 0) {
     llama.context = std::min(llama.context, prompt_tokens + options.predict + 1);

@@ -101,6 +101,7 @@ std::string environment(const char* name) {
 void RunOptions::bind(CLI::App& app) {
   bind_prompt(app, *this);
   bind_engine(app, *this);
+  adapters.bind(app);
   sampling.bind(app);
   bind_output(app, *this);
 }
@@ -140,6 +141,7 @@ Status RunOptions::settle() {
     return Status(Code::kInvalidArgument, "--expect needs --compare llama.cpp");
   }
   HEED_TRY(settle_rope());
+  HEED_TRY(adapters.settle());
   if (!k_type.empty()) {
     HEED_ASSIGN(engine.k, parse_format(k_type));
   }

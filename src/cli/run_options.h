@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "cli/adapter_options.h"
 #include "cli/prompt.h"
 #include "cli/sampling_options.h"
 #include "cli/terminal.h"
@@ -21,6 +22,7 @@ struct RunOptions {
   PromptSource prompt;
   std::string system;
   SamplingOptions sampling;
+  AdapterOptions adapters;
   std::string k_type, v_type;
   std::string linear = "heed";
   std::string flash = "on";

@@ -168,6 +168,7 @@ nlohmann::ordered_json to_json(const RunResult& r) {
                                   {"file_sampling", sampling_json(r.recommended)}}},
                                 {"graph_builds", r.report.graph_builds},
                                 {"decode_graph_builds", r.report.decode_graph_builds}};
+  if (r.adaptation) out["config"]["adaptation"] = adaptation_text(*r.adaptation);
   if (r.peer) out["compare"] = {run_json(*r.peer), run_json(own)};
   return out;
 }

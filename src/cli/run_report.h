@@ -1,12 +1,14 @@
 // What `heed run` prints when the answer is done: the table on stderr, the JSON object on stdout.
 #pragma once
 
+#include <memory>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "cli/run_options.h"
+#include "heed/adapters.h"
 #include "heed/generate.h"
 
 namespace heed::cli {
@@ -32,6 +34,7 @@ struct RunResult {
   MemoryPlan plan;
   EngineOptions engine;
   std::vector<SamplingKey> recommended;  // what the file decided of the sampling
+  std::shared_ptr<const Adaptation> adaptation;
   bool templated = false;
   int threads = 0;
   double load_s = 0;

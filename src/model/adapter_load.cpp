@@ -130,6 +130,16 @@ Result<std::shared_ptr<const ControlVector>> load_control_vector(const Model& mo
                  [&] { return sum_of(*model.impl().hyper, files, range); });
 }
 
+std::vector<float> control_values(const ControlVector& control) {
+  std::vector<float> values;
+  for (size_t layer = 1; layer < control.directions.size(); ++layer) {
+    std::vector<float> row = control.directions[layer];
+    row.resize(static_cast<size_t>(control.embd));
+    values.insert(values.end(), row.begin(), row.end());
+  }
+  return values;
+}
+
 std::string adaptation_text(const Adaptation& adaptation) {
   // As few digits as give the same number back.
   const auto number = [](float value) {
