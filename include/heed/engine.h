@@ -154,10 +154,12 @@ class Engine {
 
 // A run as far as its memory depends on it.
 struct PlannedRun {
-  int64_t prompt = 0;       // tokens of one sequence
-  int64_t answer = 0;       // and behind them
-  bool all_logits = false;  // with PrefillOptions::on_logits
-  int verified = 1;         // tokens of a decode step at most, for verify()
+  int64_t prompt = 0;                       // tokens of one sequence
+  int64_t answer = 0;                       // and behind them
+  bool all_logits = false;                  // with PrefillOptions::on_logits
+  int verified = 1;                         // tokens of a decode step at most, for verify()
+  std::span<const std::string> loras = {};  // files of the adapters of the sequence
+  bool control_vector = false;
 };
 
 // What a run would take, from the file's header alone.

@@ -17,6 +17,7 @@
 #include "cli/parse.h"
 #include "cli/run_memory.h"
 #include "cli/run_model.h"
+#include "heed/adapters.h"
 #include "model/catalogue.h"
 
 namespace heed::cli {
@@ -97,6 +98,8 @@ Status ChatVerb::prepare() {
   HEED_ASSIGN(engine_, Engine::create(model_, o_.engine));
   HEED_ASSIGN(drafter_, o_.draft.open(*engine_, load, o_.progress_mode()));
   HEED_ASSIGN(const SeqId seq, engine_->create_sequence());
+  HEED_ASSIGN(auto adaptation, o_.adapters.load(*model_));
+  HEED_TRY(set_adaptation(*engine_, seq, std::move(adaptation)));
   conversation_ = std::make_unique<Conversation>(*engine_, seq);
   history_.system = o_.system;
   return Status::ok();

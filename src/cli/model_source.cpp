@@ -12,11 +12,15 @@
 namespace heed::cli {
 namespace {
 
-Result<std::string> ollama_path(const std::string& name, bool quiet) {
+Result<std::string> ollama_path(const std::string& name, bool quiet,
+                                std::vector<std::string>* adapters) {
   HEED_ASSIGN(const OllamaModel model, find_ollama_model(name));
-  if (!model.adapters.empty()) {
-    return error(Code::kUnsupported, model.name, ": has LoRA adapters, which heed does not apply");
+  if (!model.adapters.empty() && adapters == nullptr) {
+    return error(Code::kUnsupported, model.name,
+                 ": has LoRA adapters, which only heed run applies; the model alone is ",
+                 model.path);
   }
+  if (adapters != nullptr) *adapters = model.adapters;
   if (!quiet && !model.ignored.empty()) {
     note(
         fmt::format("{}: not applied of Ollama's layers: {}; the GGUF file's own chat template and "
@@ -28,8 +32,10 @@ Result<std::string> ollama_path(const std::string& name, bool quiet) {
 
 }  // namespace
 
-Result<std::string> model_path(const std::string& name, bool offline, ProgressLine::Mode progress) {
-  if (is_ollama_name(name)) return ollama_path(name, progress == ProgressLine::Mode::kOff);
+Result<std::string> model_path(const std::string& name, bool offline, ProgressLine::Mode progress,
+                               std::vector<std::string>* adapters) {
+  if (is_ollama_name(name))
+    return ollama_path(name, progress == ProgressLine::Mode::kOff, adapters);
   PullLine line(progress);
   PullOptions options;
   options.offline = offline;

@@ -69,7 +69,9 @@ class RunVerb final : public Verb {
            "  heed run smollm2:135m \"Anna is 7.\" -j '{\"type\": \"object\", \"properties\": "
            "{\"age\": {\"type\": \"integer\"}}}'\n"
            "  heed run -m model.gguf \"Will it rain in Ulm?\" --tools tools.json --tool-choice "
-           "auto\n";
+           "auto\n"
+           "  heed run model.gguf -p \"Hello\" --lora style.gguf:0.8 --control-vector-scaled "
+           "calm.gguf:0.5\n";
   }
   void options(CLI::App& app) override { o_.bind(app); }
   int run() override;
@@ -124,6 +126,7 @@ Status RunVerb::load_and_tokenize(const std::string& user) {
   result_.load_s = seconds_since(start);
   result_.model = model_->info();
   result_.threads = model_->threads();
+  HEED_ASSIGN(result_.adaptation, o_.adapters.load(*model_));
   if (o_.verbose) {
     note(cat(model_title(result_.model), ": ", result_.model.layers, " layers, trained for ",
              result_.model.trained_context, " tokens, products: ", result_.model.linear));
@@ -160,7 +163,7 @@ void RunVerb::stream(std::string_view text) {
 Status RunVerb::answer() {
   HEED_ASSIGN(engine_, Engine::create(model_, o_.engine));
   whereabouts().phase = "reading the session";
-  HEED_TRY(result_.session.start(*engine_, prompt_.tokens, o_));
+  HEED_TRY(result_.session.start(*engine_, prompt_.tokens, o_, result_.adaptation));
   const StartedSequence& started = result_.session.started;
   result_.engine = engine_->options();
   result_.engine.context = o_.engine.context;
@@ -255,8 +258,8 @@ Status RunVerb::run_peer() {
   o_.sampler.seed = result_.generation.seed;
   drafter_.reset();
   engine_.reset();  // its threads and pages would stand in llama.cpp's way
-  HEED_ASSIGN(result_.peer,
-              run_llama(*model_, prompt_.tokens, o_, result_.threads, o_.progress_mode()));
+  HEED_ASSIGN(result_.peer, run_llama(*model_, prompt_.tokens, o_, result_.adaptation.get(),
+                                      result_.threads, o_.progress_mode()));
   return Status::ok();
 }
 

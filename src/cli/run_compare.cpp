@@ -40,12 +40,16 @@ Status answer(eval::LlamaBaseline& llama, const Model& model, Sampler& sampler,
 }  // namespace
 
 Result<EngineRun> run_llama(const Model& model, std::span<const Token> prompt,
-                            const RunOptions& options, int threads, ProgressLine::Mode progress) {
+                            const RunOptions& options, const Adaptation* adaptation, int threads,
+                            ProgressLine::Mode progress) {
   ProgressLine line(progress);
   line.show("llama.cpp on the same prompt");
   eval::LlamaOptions llama_options =
       llama_for_run(options, static_cast<int64_t>(prompt.size()), threads);
   llama_options.cancel = &interrupt_token();
+  if (adaptation != nullptr && adaptation->control) {
+    llama_options.control = control_values(*adaptation->control);
+  }
   HEED_ASSIGN(auto llama, eval::LlamaBaseline::load(model.info().path, llama_options));
   HEED_ASSIGN(auto sampler, Sampler::create(model, options.sampler));
   for (const Token token : prompt) HEED_TRY(sampler->accept(token));

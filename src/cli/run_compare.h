@@ -10,8 +10,10 @@
 namespace heed::cli {
 
 // llama.cpp as its own tools run it by default (flash attention, repacked weights, f16 KV), with
-// heed's chunk and thread count, and the same sampler.
+// heed's chunk and thread count, and the same sampler, adapters and control vector (`adaptation`
+// may be null).
 Result<EngineRun> run_llama(const Model& model, std::span<const Token> prompt,
-                            const RunOptions& options, int threads, ProgressLine::Mode progress);
+                            const RunOptions& options, const Adaptation* adaptation, int threads,
+                            ProgressLine::Mode progress);
 
 }  // namespace heed::cli

@@ -29,6 +29,8 @@ PlannedRun planned(const RunOptions& options, int64_t prompt) {
   run.answer =
       std::min((options.engine.context - run.prompt) * options.parallel, answer_tokens(options));
   if (options.draft.wanted()) run.verified = 1 + options.draft.most();
+  run.loras = options.adapters.lora_paths();
+  run.control_vector = options.adapters.steers();
   return run;
 }
 
@@ -106,6 +108,7 @@ eval::LlamaOptions llama_for_run(const RunOptions& options, int64_t prompt_token
   llama.ubatch = options.engine.chunk;
   llama.batch = std::max(llama.batch, llama.ubatch);
   llama.rope = options.engine.rope;
+  llama.loras = options.adapters.loras();
   llama.context = options.engine.context;
   if (options.predict >= 0) {
     llama.context = std::min(llama.context, prompt_tokens + options.predict + 1);

@@ -14,7 +14,9 @@ namespace heed::cli {
 
 Result<RunModel> find_run_model(RunOptions& o) {
   RunModel out;
-  HEED_ASSIGN(out.path, model_path(o.model, o.offline, o.progress_mode()));
+  std::vector<std::string> adapters;
+  HEED_ASSIGN(out.path, model_path(o.model, o.offline, o.progress_mode(), &adapters));
+  o.adapters.add_loras(adapters);
   HEED_ASSIGN(out.info, Model::inspect(out.path));
   HEED_TRY(check_decoder(out.info));
   const int64_t trained = out.info.trained_context;

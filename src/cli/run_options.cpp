@@ -130,6 +130,7 @@ std::string environment(const char* name) {
 void RunOptions::bind(CLI::App& app) {
   bind_prompt(app, *this);
   bind_engine(app, *this);
+  adapters.bind(app);
   sampling.bind(app);
   tools.bind(app);
   bind_session(app, *this);
@@ -145,6 +146,7 @@ void RunOptions::bind_chat(CLI::App& app) {
       "Go on with the conversation in this file where it is there, and keep it there at the end")
       ->type_name("FILE");
   bind_engine(app, *this);
+  adapters.bind(app);
   sampling.bind(app);
   draft.bind(app);
   bind_notes(app, *this);
@@ -199,6 +201,7 @@ Status RunOptions::settle() {
   }
   HEED_TRY(settle_rope());
   HEED_TRY(draft.settle());
+  HEED_TRY(adapters.settle());
   if (parallel > 1 && draft.wanted()) {
     return Status(
         Code::kInvalidArgument,

@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "cli/adapter_options.h"
 #include "cli/page_formats.h"
 #include "cli/prompt.h"
 #include "cli/run_tools.h"
@@ -26,6 +27,7 @@ struct RunOptions {
   SamplingOptions sampling;
   ToolFlags tools;
   SpeculationOptions draft;
+  AdapterOptions adapters;
   PageFormats formats;
   std::string linear = "heed";
   std::string prefill_order = "auto";

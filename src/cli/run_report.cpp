@@ -234,6 +234,7 @@ nlohmann::ordered_json to_json(const RunResult& r) {
   }
   if (!r.session.path.empty()) out["session"] = to_json(r.session);
   if (!r.generation.draft.drafter.empty()) out["draft"] = draft_json(r.generation.draft);
+  if (r.adaptation) out["config"]["adaptation"] = adaptation_text(*r.adaptation);
   if (r.peer) out["compare"] = {run_json(*r.peer), run_json(own)};
   return out;
 }

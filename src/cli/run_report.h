@@ -1,6 +1,7 @@
 // What `heed run` prints when the answer is done: the table on stderr, the JSON object on stdout.
 #pragma once
 
+#include <memory>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
@@ -8,6 +9,7 @@
 
 #include "cli/run_options.h"
 #include "cli/run_session.h"
+#include "heed/adapters.h"
 #include "heed/chat.h"
 #include "heed/generate.h"
 
@@ -36,6 +38,7 @@ struct RunResult {
   MemoryPlan plan;
   EngineOptions engine;
   std::vector<SamplingKey> recommended;  // what the file decided of the sampling
+  std::shared_ptr<const Adaptation> adaptation;
   bool templated = false;
   int threads = 0;
   double load_s = 0;

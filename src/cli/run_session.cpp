@@ -11,14 +11,19 @@
 
 namespace heed::cli {
 
-Status RunSession::start(Engine& engine, std::span<const Token> tokens, const RunOptions& options) {
+Status RunSession::start(Engine& engine, std::span<const Token> tokens, const RunOptions& options,
+                         std::shared_ptr<const Adaptation> adaptation) {
   path = options.session;
   prompt = static_cast<int64_t>(tokens.size());
   StartOptions start;
   start.session = path;
   start.cancel = &interrupt_token();
   const Clock::time_point begin = Clock::now();
+  HEED_ASSIGN(const SeqId like, engine.create_sequence());
+  HEED_TRY(set_adaptation(engine, like, std::move(adaptation)));
+  start.like = like;
   HEED_ASSIGN(started, start_sequence(engine, tokens, start));
+  HEED_TRY(engine.drop(like));
   restore_s = seconds_since(begin);
   if (!options.quiet && started.from_file) {
     note(fmt::format("session {}: {} of {} prompt tokens reused, read in {}", path, started.reused,

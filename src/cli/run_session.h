@@ -6,6 +6,7 @@
 #include <string>
 
 #include "cli/run_options.h"
+#include "heed/adapters.h"
 #include "heed/session.h"
 
 namespace heed::cli {
@@ -19,7 +20,8 @@ struct RunSession {
   bool kept = false;  // it was saved, or held everything
 
   // A sequence with what the file has of the prompt; says how much that is.
-  Status start(Engine& engine, std::span<const Token> tokens, const RunOptions& options);
+  Status start(Engine& engine, std::span<const Token> tokens, const RunOptions& options,
+               std::shared_ptr<const Adaptation> adaptation);
   Status save(Engine& engine, const RunOptions& options);
 };
 

@@ -10,8 +10,10 @@
 #include "cli/model_source.h"
 #include "cli/parse.h"
 #include "cli/sampling_report.h"
+#include "cli/show_adapter.h"
 #include "cli/show_layers.h"
 #include "cli/terminal.h"
+#include "heed/adapters.h"
 #include "heed/embed.h"
 #include "model/weight_uses.h"
 
@@ -170,7 +172,8 @@ class ShowVerb final : public Verb {
     return "  heed show -m smollm2:135m\n"
            "  heed show -m smollm2:135m -c 8192\n"
            "  heed show -m smollm2:135m --weights --linear ggml\n"
-           "  heed show -m any.gguf --weights -v -o json\n";
+           "  heed show -m any.gguf --weights -v -o json\n"
+           "  heed show -m lora.gguf\n";
   }
 
   void options(CLI::App& app) override {
@@ -202,6 +205,8 @@ class ShowVerb final : public Verb {
   Status show() const {
     HEED_ASSIGN(const std::string path,
                 model_path(model_, offline_, ProgressLine::Mode::kOnTerminal));
+    HEED_ASSIGN(const bool adapter, is_adapter_file(path));
+    if (adapter) return show_adapter(path, output_ == "json", weights_);
     ModelOptions options;
     HEED_ASSIGN(options.linear, parse_linear(linear_));
     HEED_ASSIGN(const ModelInfo info, Model::inspect(path));

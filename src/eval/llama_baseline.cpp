@@ -91,16 +91,19 @@ struct LlamaBaseline::Impl {
   llama_context* context = nullptr;
   ggml_threadpool* pool = nullptr;
   Profiler profiler;
+  std::vector<llama_adapter_lora*> loras;
   int64_t length = 0;
   std::vector<int8_t> all_rows;  // [batch] ones: llama.cpp computes the logits of marked tokens
 
   ~Impl() {
     // The context may not outlive the pool that it computes with.
     if (context != nullptr) llama_free(context);
+    for (llama_adapter_lora* lora : loras) llama_adapter_lora_free(lora);
     if (pool != nullptr) ggml_threadpool_free(pool);
   }
 
   Status decode_batch(std::span<const Token> tokens, bool want_all);
+  Status adapt();
 };
 
 LlamaBaseline::LlamaBaseline(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -183,6 +186,7 @@ Result<std::unique_ptr<LlamaBaseline>> LlamaBaseline::create(std::shared_ptr<Lla
     return error(Code::kResourceExhausted, "llama.cpp cannot make a context of ", options.context,
                  " tokens (", describe(options), "): ", library_reason());
   }
+  HEED_TRY(impl->adapt());
   ggml_threadpool_params pool = ggml_threadpool_params_default(options.threads);
   impl->pool = ggml_threadpool_new(&pool);
   if (impl->pool == nullptr) {
@@ -197,6 +201,31 @@ Result<std::unique_ptr<LlamaBaseline>> LlamaBaseline::load(const std::string& pa
                                                            const LlamaOptions& options) {
   HEED_ASSIGN(auto model, LlamaModel::load(path, {options.repack, options.cancel}));
   return create(std::move(model), options);
+}
+
+Status LlamaBaseline::Impl::adapt() {
+  std::vector<float> scales;
+  for (const ScaledFile& file : options.loras) {
+    llama_adapter_lora* const lora = llama_adapter_lora_init(model->get(), file.path.c_str());
+    if (lora == nullptr) {
+      return error(Code::kUnsupported, file.path,
+                   ": llama.cpp refuses the adapter: ", library_reason());
+    }
+    loras.push_back(lora);
+    scales.push_back(file.scale);
+  }
+  if (llama_set_adapters_lora(context, loras.data(), loras.size(), scales.data()) != 0) {
+    return error(Code::kInternal, "llama.cpp applies no adapter: ", library_reason());
+  }
+  if (options.control.empty()) return Status::ok();
+  const int last = llama_model_n_layer(model->get());
+  const LayerRange& range = options.control_range;
+  if (llama_set_adapter_cvec(context, options.control.data(), options.control.size(),
+                             llama_model_n_embd(model->get()), range.first,
+                             range.last == 0 ? last : range.last) != 0) {
+    return error(Code::kInternal, "llama.cpp applies no control vector: ", library_reason());
+  }
+  return Status::ok();
 }
 
 const LlamaOptions& LlamaBaseline::options() const { return impl_->options; }

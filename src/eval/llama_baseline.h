@@ -9,7 +9,9 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
+#include "heed/adapters.h"
 #include "heed/engine.h"
 #include "heed/status.h"
 #include "heed/view.h"
@@ -47,6 +49,9 @@ struct LlamaOptions {
   int threads = 1;
   int64_t context = 0;  // cells; llama.cpp rounds up. > 0
   RopeOptions rope;     // llama.cpp has no NTK
+  std::vector<ScaledFile> loras;
+  std::vector<float> control;  // [layers - 1, embd], from layer 1; empty: no control vector
+  LayerRange control_range;
   // Makes take_profile() count. Off by default: llama.cpp then hands ggml whole graphs, which is
   // what its own tools do and what a fair rate is measured with.
   bool profile = false;

@@ -180,6 +180,11 @@ int64_t Hyperparameters::size(Size what, int i) const {
 
 Result<Hyperparameters> Hyperparameters::read(const GgufFile& file) {
   HEED_ASSIGN(const std::string name, file.text("general.architecture"));
+  const Result<std::string> type = file.text("general.type", "");
+  if (type.is_ok() && *type == "adapter") {
+    return Status(Code::kUnsupported,
+                  "is an adapter, not a model; give its model, and the adapter with --lora");
+  }
   Hyperparameters h;
   HEED_ASSIGN(h.arch, find_architecture(name));
   HEED_TRY(check_keys(file, *h.arch));

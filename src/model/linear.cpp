@@ -227,26 +227,37 @@ ggml_tensor* LinearBuilder::ggml_product(LinearInput& x, const LinearTerm& term,
   return residual == nullptr ? y : ggml_add(context_, residual, y);
 }
 
+// Behind all that a node adds, so that rows without an adapter keep their bits.
+ggml_tensor* LinearBuilder::adapted(ggml_tensor* y, const LinearInput& x,
+                                    std::span<const AdaptedBuilder::Part> parts) {
+  return adapted_.products(y, x.x_, x.norm_, x.eps_, parts);
+}
+
 ggml_tensor* LinearBuilder::product(LinearInput& x, const LinearTerm& term, ggml_tensor* residual) {
-  if (weights_.packed(term.weight) == nullptr) return ggml_product(x, term, residual);
+  const AdaptedBuilder::Part part{term.weight};
+  if (weights_.packed(term.weight) == nullptr) {
+    return adapted(ggml_product(x, term, residual), x, {&part, 1});
+  }
   Node one = node(x, {&term, 1});
-  return run(one, residual);
+  return adapted(run(one, residual), x, {&part, 1});
 }
 
 void LinearBuilder::products(LinearInput& x, std::span<const LinearTerm> terms,
                              std::span<ggml_tensor*> out) {
   std::array<LinearTerm, LinearOp::kParts> ours;
+  std::array<AdaptedBuilder::Part, LinearOp::kParts> parts;
   size_t count = 0;
   for (size_t i = 0; i < terms.size(); ++i) {
     if (weights_.packed(terms[i].weight) != nullptr) {
       ours[count++] = terms[i];
     } else {
-      out[i] = ggml_product(x, terms[i], nullptr);
+      out[i] = product(x, terms[i]);
     }
   }
   if (count == 0) return;
   Node all = node(x, {ours.data(), count});
-  ggml_tensor* const y = run(all, nullptr);
+  for (size_t i = 0; i < count; ++i) parts[i] = {ours[i].weight, all.op->parts[i].column};
+  ggml_tensor* const y = adapted(run(all, nullptr), x, {parts.data(), count});
   size_t part = 0;
   for (size_t i = 0; i < terms.size(); ++i) {
     if (weights_.packed(terms[i].weight) == nullptr) continue;
@@ -268,13 +279,16 @@ LinearInput LinearBuilder::activated(ggml_tensor* gate, ggml_tensor* up, Activat
 LinearInput LinearBuilder::gated(LinearInput& x, const LinearTerm& gate, const LinearTerm& up,
                                  Activation activation, const ggml_tensor* down) {
   const PackedWeight* const behind = weights_.packed(down);
-  if (behind == nullptr || weights_.packed(gate.weight) == nullptr ||
-      weights_.packed(up.weight) == nullptr) {
-    ggml_tensor* const g = product(x, gate);
-    ggml_tensor* const u = product(x, up);
-    return activated(g, u, activation);
-  }
   const LinearTerm both[] = {gate, up};
+  const bool ours = behind != nullptr && weights_.packed(gate.weight) != nullptr &&
+                    weights_.packed(up.weight) != nullptr;
+  // Adapters add to the products before the activation, and read what it leaves as it is.
+  if (!ours || adapted_.adapts(gate.weight) || adapted_.adapts(up.weight) ||
+      adapted_.adapts(down)) {
+    ggml_tensor* out[] = {nullptr, nullptr};
+    products(x, both, out);
+    return activated(out[0], out[1], activation);
+  }
   Node pair = node(x, both);
   pair.op->activation = activation;
   pair.op->form = behind->input_form();

@@ -13,6 +13,7 @@
 #include "heed/cpu.h"
 #include "heed/status.h"
 #include "linear/product.h"
+#include "model/adapted.h"
 
 struct ggml_context;
 struct ggml_tensor;
@@ -99,8 +100,8 @@ class LinearBuilder {
  public:
   // `workspace` may be null for graphs that are only measured.
   LinearBuilder(ggml_context* context, const ModelWeights& weights, LinearWorkspace* workspace,
-                LinearOps& ops)
-      : context_(context), weights_(weights), workspace_(workspace), ops_(ops) {}
+                LinearOps& ops, AdaptedBuilder& adapted)
+      : context_(context), weights_(weights), workspace_(workspace), ops_(ops), adapted_(adapted) {}
 
   // x W^T + bias + residual, [T, out] fp32; `residual` [T, out] may be null.
   ggml_tensor* product(LinearInput& x, const LinearTerm& term, ggml_tensor* residual = nullptr);
@@ -121,6 +122,8 @@ class LinearBuilder {
 
  private:
   bool packs_for_itself(const LinearInput& x) const;
+  ggml_tensor* adapted(ggml_tensor* y, const LinearInput& x,
+                       std::span<const AdaptedBuilder::Part> parts);
   ggml_tensor* ggml_product(LinearInput& x, const LinearTerm& term, ggml_tensor* residual);
   // The sources and parts of a node that multiplies x with all `terms`, which are packed.
   struct Node {
@@ -138,6 +141,7 @@ class LinearBuilder {
   const ModelWeights& weights_;
   LinearWorkspace* workspace_;
   LinearOps& ops_;
+  AdaptedBuilder& adapted_;
 };
 
 }  // namespace heed

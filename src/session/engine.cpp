@@ -113,6 +113,7 @@ Result<std::unique_ptr<Engine::Impl>> Engine::Impl::create(std::shared_ptr<Model
   if (!impl->pool) return error(Code::kResourceExhausted, "no memory for ", threads, " threads");
   impl->linears = std::make_unique<LinearWorkspace>(isa, threads);
   HEED_TRY(impl->linears->reserve(weights.most_inputs()));
+  impl->adaptations = std::make_unique<Adaptations>(weights, isa, threads, max_rows);
   impl->graphs = std::make_unique<GraphCache>(hyper, weights, impl->step->ops.data(),
                                               impl->linears.get(), threads, impl->pool.get());
   return impl;
@@ -151,7 +152,8 @@ Result<SeqId> Engine::fork(SeqId seq) {
     HEED_TRY(impl_->check_settled(seq));
     std::vector<Token> tokens = impl_->tokens.at(seq);
     HEED_ASSIGN(const SeqId copy, impl_->store->fork(seq));
-    HEED_TRY(impl_->adopt(copy, impl_->logits.at(seq), std::move(tokens)));
+    HEED_TRY(
+        impl_->adopt(copy, impl_->logits.at(seq), std::move(tokens), impl_->adaptations->of(seq)));
     return copy;
   });
 }
@@ -167,6 +169,7 @@ Status Engine::drop(SeqId seq) {
     impl_->logits.erase(seq);
     impl_->tokens.erase(seq);
     if (impl_->verified.seq == seq) impl_->verified = {};
+    impl_->adaptations->drop(seq);
     return Status::ok();
   });
 }

@@ -11,6 +11,7 @@
 
 #include "heed/engine.h"
 #include "model/model_impl.h"
+#include "session/adaptations.h"
 #include "session/graph_cache.h"
 #include "session/prefill_order.h"
 #include "session/step.h"
@@ -43,7 +44,8 @@ struct Engine::Impl {
   bool filling(SeqId seq) const { return store->filling(seq); }
 
   // Takes up a sequence that the store has just made, or drops it there when memory is short.
-  Status adopt(SeqId seq, Logits held, std::vector<Token> held_tokens = {});
+  Status adopt(SeqId seq, Logits held, std::vector<Token> held_tokens = {},
+               std::shared_ptr<const Adaptation> adaptation = nullptr);
   // Room for the tokens of a step, so that noting them when it has succeeded cannot fail.
   void reserve_tokens(std::span<const SeqSpan> seqs);
   void note_tokens(std::span<const SeqSpan> seqs) noexcept;
@@ -54,7 +56,8 @@ struct Engine::Impl {
                   StepGraph** made);
   // The parts of a step around its transactions: everything that refuses it before, and the graph
   // over lists that have room for its rows.
-  Result<StepGraph*> graph_of(const GraphShape& shape, const CancelToken* cancel);
+  Result<StepGraph*> graph_of(std::span<const SeqSpan> seqs, GraphShape shape,
+                              const CancelToken* cancel);
   Status compute(std::span<const SeqSpan> seqs, StepGraph& graph, const CancelToken* cancel);
   Status prepare_step(std::span<const SeqSpan> seqs, StepGraph& graph);
   // Where the logits of the next token of `seq` will go: its own memory, or fresh memory where
@@ -91,6 +94,7 @@ struct Engine::Impl {
   std::unique_ptr<Store> store;
   std::unique_ptr<Step> step;
   std::unique_ptr<LinearWorkspace> linears;
+  std::unique_ptr<Adaptations> adaptations;
   std::unique_ptr<GraphCache> graphs;
   std::unordered_map<SeqId, Logits> logits;              // null: none yet
   std::unordered_map<SeqId, std::vector<Token>> tokens;  // that each sequence holds

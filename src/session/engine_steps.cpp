@@ -91,7 +91,7 @@ Status Engine::Impl::prepare_step(std::span<const SeqSpan> seqs, StepGraph& grap
 
 Status Engine::Impl::run_step(std::span<const SeqSpan> seqs, const GraphShape& shape,
                               const CancelToken* cancel, StepGraph** made) {
-  HEED_ASSIGN(StepGraph * graph, graph_of(shape, cancel));
+  HEED_ASSIGN(StepGraph * graph, graph_of(seqs, shape, cancel));
   size_t open = 0;
   const Status status = guarded("a step", [&]() -> Status {
     reserve_tokens(seqs);
@@ -109,12 +109,14 @@ Status Engine::Impl::run_step(std::span<const SeqSpan> seqs, const GraphShape& s
   return status;
 }
 
-Result<StepGraph*> Engine::Impl::graph_of(const GraphShape& shape, const CancelToken* cancel) {
+Result<StepGraph*> Engine::Impl::graph_of(std::span<const SeqSpan> seqs, GraphShape shape,
+                                          const CancelToken* cancel) {
   verified = {};
   HEED_TRY(model->impl().file->unchanged());
   if (cancel != nullptr && cancel->cancelled()) {
     return Status(Code::kCancelled, "the step was cancelled");
   }
+  shape.adapted = adaptations->enter(seqs);
   return graphs->step(shape);
 }
 
@@ -135,14 +137,17 @@ void Engine::Impl::close(std::span<const SeqSpan> seqs, size_t open, bool keep) 
   }
 }
 
-Status Engine::Impl::adopt(SeqId seq, Logits held, std::vector<Token> held_tokens) {
+Status Engine::Impl::adopt(SeqId seq, Logits held, std::vector<Token> held_tokens,
+                           std::shared_ptr<const Adaptation> adaptation) {
   const Status status = guarded("a sequence", [&] {
     tokens.emplace(seq, std::move(held_tokens));
+    adaptations->set(seq, std::move(adaptation));
     logits.emplace(seq, std::move(held));
     return Status::ok();
   });
   if (status.is_ok()) return status;
   tokens.erase(seq);
+  adaptations->drop(seq);
   HEED_TRY(store->drop(seq));
   return status;
 }
@@ -218,6 +223,7 @@ Status Engine::Impl::prefill_chunk(SeqId seq, std::span<const Token> tokens, boo
 Status Engine::Impl::emit_logits(StepGraph& graph, std::vector<float>& last,
                                  const PrefillOptions& call, int64_t first_row) {
   const int rows = graph.shape().rows;
+  const AdaptedKey adapted = graph.shape().adapted;
   const auto embd = static_cast<size_t>(hyper().embd);
   const int64_t vocab = hyper().vocab;
   try {
@@ -229,7 +235,7 @@ Status Engine::Impl::emit_logits(StepGraph& graph, std::vector<float>& last,
   }
   for (int row = 0; row < rows; row += kLogitRows) {
     const int n = std::min(kLogitRows, rows - row);
-    HEED_ASSIGN(StepGraph * head, graphs->head(n));
+    HEED_ASSIGN(StepGraph * head, graphs->head(n, adapted));
     std::memcpy(head->hidden_in()->data, hidden.data() + embd * static_cast<size_t>(row),
                 embd * static_cast<size_t>(n) * sizeof(float));
     HEED_TRY(head->compute_head(call.cancel));

@@ -44,9 +44,11 @@ Result<StepGraph*> GraphCache::step(const GraphShape& shape) {
   return small_.front().graph.get();
 }
 
-Result<StepGraph*> GraphCache::head(int rows) {
-  if (!head_.graph || head_.graph->shape().rows != rows) {
-    HEED_TRY(fill(head_, StepGraph::build_head(hyper_, weights_, linears_, rows)));
+Result<StepGraph*> GraphCache::head(int rows, const AdaptedKey& adapted) {
+  const bool same =
+      head_.graph && head_.graph->shape().rows == rows && head_.graph->shape().adapted == adapted;
+  if (!same) {
+    HEED_TRY(fill(head_, StepGraph::build_head(hyper_, weights_, linears_, rows, adapted)));
   }
   return head_.graph.get();
 }

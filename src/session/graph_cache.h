@@ -28,7 +28,7 @@ class GraphCache {
 
   // Valid until the next call.
   Result<StepGraph*> step(const GraphShape& shape);
-  Result<StepGraph*> head(int rows);
+  Result<StepGraph*> head(int rows, const AdaptedKey& adapted);
 
   int64_t builds() const { return builds_; }
 

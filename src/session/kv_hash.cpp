@@ -70,7 +70,11 @@ Result<std::string> engine_lines(Engine::Impl& engine) {
   return cat(text, "products=", info.linear, "\n");
 }
 
-std::string sequence_lines(const Engine::Impl& /*engine*/, SeqId /*seq*/) { return {}; }
+std::string sequence_lines(const Engine::Impl& engine, SeqId seq) {
+  const auto adaptation = engine.adaptations->of(seq);
+  const std::string text = adaptation ? adaptation_text(*adaptation) : std::string();
+  return text.empty() ? text : cat("adaptation=", text, "\n");
+}
 
 std::string kv_text_of(std::string_view engine_lines, std::string_view sequence_lines) {
   return cat("kv=", kKvTextVersion, "\n", engine_lines, sequence_lines);

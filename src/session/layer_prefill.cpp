@@ -105,8 +105,9 @@ class LayerPrefill {
                        .filled = at,
                        .hidden = hidden(at),
                        .angles = &angles_};
-    HEED_ASSIGN(StepGraph * graph,
-                engine_.graph_of(layer_shape(engine_.hyper(), layer, shape), call_.cancel));
+    HEED_ASSIGN(
+        StepGraph * graph,
+        engine_.graph_of({&span, 1}, layer_shape(engine_.hyper(), layer, shape), call_.cancel));
     HEED_TRY(filling_.extend(layer, n));
     HEED_TRY(engine_.compute({&span, 1}, *graph, call_.cancel));
     if (!in_last_layer) {
@@ -145,7 +146,7 @@ Result<PrefillOrder> Engine::Impl::order_of(int64_t tokens, bool all_logits) {
   std::optional<PromptGraphs>& graphs = prompt_graphs[all_logits ? 1 : 0];
   if (!graphs) {
     HEED_ASSIGN(graphs, measure_prompt_graphs(hyper(), *model->impl().weights, model->threads(),
-                                              options, options.chunk, all_logits));
+                                              options, options.chunk, all_logits, {}));
   }
   return cheaper_order(hyper(), options, *graphs, tokens);
 }

@@ -14,6 +14,7 @@
 #include "model/threads.h"
 #include "model/tokenizer.h"
 #include "model/weights.h"
+#include "session/adaptations.h"
 #include "session/available_memory.h"
 #include "session/engine_impl.h"
 #include "session/prefill_order.h"
@@ -69,7 +70,8 @@ Result<uint64_t> workspace_bytes(const Hyperparameters& hyper, int rows, int thr
 }
 
 Status add_graph(const Hyperparameters& hyper, const ModelWeights& weights, int threads,
-                 const GraphShape& shape, uint64_t copies, Costs& costs) {
+                 GraphShape shape, const AdaptedKey& adapted, uint64_t copies, Costs& costs) {
+  shape.adapted = adapted;
   std::vector<LayerOp> ops(static_cast<size_t>(hyper.layers));
   HEED_ASSIGN(auto graph, StepGraph::build(hyper, weights, ops.data(), nullptr, shape));
   costs.compute += copies * StepGraph::measure(*graph, threads);
@@ -80,28 +82,30 @@ Status add_graph(const Hyperparameters& hyper, const ModelWeights& weights, int 
 // and the tail, which an exact multiple of the chunk does not have) and the decode step. Several
 // may fill the cache's small places with steps of up to max_sequences rows.
 Status add_graphs(const Hyperparameters& hyper, const ModelWeights& weights, int threads,
-                  const EngineOptions& engine, const PlannedRun& run, int rows, Costs& costs) {
-  HEED_ASSIGN(costs.prompt,
-              measure_prompt_graphs(hyper, weights, threads, engine, rows, run.all_logits));
+                  const EngineOptions& engine, const PlannedRun& run, const AdaptedKey& adapted,
+                  int rows, Costs& costs) {
+  HEED_ASSIGN(costs.prompt, measure_prompt_graphs(hyper, weights, threads, engine, rows,
+                                                  run.all_logits, adapted));
   if (run.all_logits) {
-    HEED_ASSIGN(auto head, StepGraph::build_head(hyper, weights, nullptr, Engine::kLogitRows));
+    HEED_ASSIGN(auto head,
+                StepGraph::build_head(hyper, weights, nullptr, Engine::kLogitRows, adapted));
     costs.compute += StepGraph::measure(*head, threads);
     costs.compute +=
         static_cast<uint64_t>(rows) * static_cast<uint64_t>(hyper.embd) * sizeof(float);
   }
-  const auto logits = [](int n) {
-    return GraphShape{.rows = n, .outputs = n, .output = StepOutput::kLogits};
+  const auto add = [&](int n, uint64_t copies) {
+    const GraphShape shape{.rows = n, .outputs = n, .output = StepOutput::kLogits};
+    return add_graph(hyper, weights, threads, shape, adapted, copies, costs);
   };
   if (engine.max_sequences > 1) {
-    const int batch = std::min(engine.max_sequences, GraphCache::kSmallRows);
-    return add_graph(hyper, weights, threads, logits(batch), GraphCache::kSmallGraphs, costs);
+    return add(std::min(engine.max_sequences, GraphCache::kSmallRows), GraphCache::kSmallGraphs);
   }
   if (run.verified > 1) {  // drafts of every length up to that
     const auto lengths =
         std::min<uint64_t>(static_cast<uint64_t>(run.verified) - 1, GraphCache::kSmallGraphs);
-    HEED_TRY(add_graph(hyper, weights, threads, logits(run.verified), lengths, costs));
+    HEED_TRY(add(run.verified, lengths));
   }
-  return rows == 1 ? Status::ok() : add_graph(hyper, weights, threads, logits(1), 1, costs);
+  return rows == 1 ? Status::ok() : add(1, 1);
 }
 
 Result<Costs> costs_of(const GgufFile& file, const Hyperparameters& hyper,
@@ -118,7 +122,12 @@ Result<Costs> costs_of(const GgufFile& file, const Hyperparameters& hyper,
   costs.fixed = kFixedBytes + kVocabularyBytesPerToken * static_cast<uint64_t>(hyper.vocab);
   costs.page_row = lists_of(hyper) * page_bytes(hyper, engine, isa);
   const int rows = static_cast<int>(std::clamp<int64_t>(run.prompt, 1, engine.chunk));
-  HEED_TRY(add_graphs(hyper, *weights, model.threads, engine, run, rows, costs));
+  HEED_ASSIGN(const PlannedAdaptation adaptation,
+              plan_adaptation(file, hyper, model.threads,
+                              std::max(engine.chunk, engine.max_sequences), run));
+  costs.weights += adaptation.weights;
+  costs.compute += adaptation.compute;
+  HEED_TRY(add_graphs(hyper, *weights, model.threads, engine, run, adaptation.key, rows, costs));
   HEED_ASSIGN(const uint64_t scratch,
               workspace_bytes(hyper, rows, model.threads, isa, run.prompt + run.answer));
   costs.compute += LinearWorkspace::bytes_of(weights->most_inputs(), model.threads);

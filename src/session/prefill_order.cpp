@@ -53,9 +53,11 @@ GraphShape layer_shape(const Hyperparameters& hyper, int layer, const GraphShape
 
 Result<PromptGraphs> measure_prompt_graphs(const Hyperparameters& hyper,
                                            const ModelWeights& weights, int threads,
-                                           const EngineOptions& engine, int rows, bool all_logits) {
+                                           const EngineOptions& engine, int rows, bool all_logits,
+                                           const AdaptedKey& adapted) {
   std::vector<LayerOp> ops(static_cast<size_t>(hyper.layers));
-  const auto measure = [&](const GraphShape& shape) -> Result<uint64_t> {
+  const auto measure = [&](GraphShape shape) -> Result<uint64_t> {
+    shape.adapted = adapted;
     HEED_ASSIGN(const auto graph, StepGraph::build(hyper, weights, ops.data(), nullptr, shape));
     return StepGraph::measure(*graph, threads);
   };

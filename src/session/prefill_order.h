@@ -23,7 +23,8 @@ struct PromptGraphs {
 // For a prompt of several chunks of `rows` tokens, or of one.
 Result<PromptGraphs> measure_prompt_graphs(const Hyperparameters& hyper,
                                            const ModelWeights& weights, int threads,
-                                           const EngineOptions& engine, int rows, bool all_logits);
+                                           const EngineOptions& engine, int rows, bool all_logits,
+                                           const AdaptedKey& adapted);
 
 // What layer-major order keeps of every token of the prompt: its residual and its angles.
 uint64_t filling_bytes(const Hyperparameters& hyper, int64_t tokens);

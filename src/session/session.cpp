@@ -49,8 +49,14 @@ Status check_room(const Engine::Impl& engine, const std::string& path, int64_t t
                engine.options.context, "; raise the context to at least that");
 }
 
+std::shared_ptr<const Adaptation> adaptation_of(const Engine::Impl& engine,
+                                                std::optional<SeqId> like) {
+  return like ? engine.adaptations->of(*like) : nullptr;
+}
+
 Result<RestoredSession> restore(Engine::Impl& engine, const SessionFile& file,
-                                const std::string& path, int64_t n, const CancelToken* cancel) {
+                                const std::string& path, int64_t n, std::optional<SeqId> like,
+                                const CancelToken* cancel) {
   const std::vector<Token>& saved = file.tokens();
   HEED_TRY(check_room(engine, path, n));
   // Whatever may fail for want of memory comes before the sequence.
@@ -67,7 +73,8 @@ Result<RestoredSession> restore(Engine::Impl& engine, const SessionFile& file,
     HEED_TRY(engine.store->drop(out.seq));
     return cut;
   }
-  HEED_TRY(engine.adopt(out.seq, std::move(logits), std::move(tokens)));
+  HEED_TRY(
+      engine.adopt(out.seq, std::move(logits), std::move(tokens), adaptation_of(engine, like)));
   return out;
 }
 
@@ -132,7 +139,7 @@ Result<RestoredSession> restore_session(Engine& engine, const std::string& path,
     HEED_TRY(check_fits(impl, *file, path, lines));
     auto n = static_cast<int64_t>(file->tokens().size());
     if (options.prefix_of) n = common_prefix(file->tokens(), *options.prefix_of);
-    return restore(impl, *file, path, n, options.cancel);
+    return restore(impl, *file, path, n, options.like, options.cancel);
   });
 }
 
@@ -171,7 +178,8 @@ Result<SharedPrefix> share_prefix(Engine& engine, std::span<const Token> tokens,
     SharedPrefix out;
     out.tokens = live.tokens;
     if (live.tokens == 0) {
-      HEED_ASSIGN(out.seq, engine.create_sequence());
+      HEED_ASSIGN(out.seq, engine.impl().store->create_sequence());
+      HEED_TRY(engine.impl().adopt(out.seq, nullptr, {}, adaptation_of(engine.impl(), like)));
       return out;
     }
     HEED_ASSIGN(out.seq, engine.fork(live.seq));
@@ -199,7 +207,7 @@ Result<StartedSequence> start_sequence(Engine& engine, std::span<const Token> pr
         const int64_t n = common_prefix((*file)->tokens(), most);
         if (n > longest_live(impl, most, lines).tokens) {
           HEED_ASSIGN(const auto restored,
-                      restore(impl, **file, options.session, n, options.cancel));
+                      restore(impl, **file, options.session, n, options.like, options.cancel));
           return StartedSequence{restored.seq, n, true};
         }
       }

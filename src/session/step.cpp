@@ -77,7 +77,7 @@ uint64_t Step::bytes_of(const Hyperparameters& hyper, int threads, int max_rows)
   return sizeof(float) * key_rows * row + rotary_bytes(hyper, max_rows);
 }
 
-Status Step::prepare(std::span<const SeqSpan> seqs, LayerRange layers) {
+Status Step::prepare(std::span<const SeqSpan> seqs, LayerSlice layers) {
   nodes_done_ = 0;
   tiles_pending_ = false;
   error_ = Status::ok();

@@ -29,10 +29,10 @@ struct SeqSpan {
 };
 
 // Layers [first, end) of a model.
-struct LayerRange {
+struct LayerSlice {
   int first = 0, end = 0;
 
-  bool operator==(const LayerRange&) const = default;
+  bool operator==(const LayerSlice&) const = default;
 };
 
 struct Step;
@@ -63,7 +63,7 @@ struct Step {
 
   // --- before the graph of these layers, by one thread. Their lists hold the open transactions'
   // rows already.
-  Status prepare(std::span<const SeqSpan> seqs, LayerRange layers);
+  Status prepare(std::span<const SeqSpan> seqs, LayerSlice layers);
 
   // --- while the graph runs
   void append(ggml_tensor* node, int layer, int member, int members);

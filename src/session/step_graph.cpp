@@ -13,6 +13,7 @@ namespace {
 
 // Nodes and leaves of one layer, bias and post-norm included, with room; and of the ends.
 constexpr size_t kNodesPerLayer = 64;
+constexpr size_t kAdaptedPerLayer = 24;  // more where adapters and control vectors are applied
 constexpr size_t kNodesAround = 32;
 
 }  // namespace
@@ -26,7 +27,8 @@ class GraphBuilder {
         ops_(ops),
         graph_(graph),
         c_(graph.context_.get()),
-        linear_(c_, weights, linears, graph.linear_ops_),
+        adapted_(c_, weights, graph.shape_.adapted.targets.get(), graph.adapted_ops_),
+        linear_(c_, weights, linears, graph.linear_ops_, adapted_),
         experts_(c_, weights, linear_, linears, graph.expert_ops_),
         rows_(graph.shape_.rows) {}
 
@@ -39,6 +41,7 @@ class GraphBuilder {
     for (int i = graph_.layers_.first; i < graph_.layers_.end; ++i) {
       x = layer(i, x);
       if (x == nullptr) return;  // a step without outputs is done at the last append
+      x = adapted_.steered(x, i);
     }
     finish(shape.output == StepOutput::kHidden ? x : head(x));
   }
@@ -49,6 +52,7 @@ class GraphBuilder {
   ggml_tensor* embedded() {
     graph_.tokens_ = input(GGML_TYPE_I32, rows_);
     ggml_tensor* x = ggml_get_rows(c_, weights_.embeddings, graph_.tokens_);
+    x = adapted_.embeddings(x, graph_.tokens_);
     if (hyper_.arch->encoder) {
       if (weights_.positions != nullptr) graph_.positions_ = input(GGML_TYPE_I32, rows_);
       x = encoder_input(c_, hyper_, weights_, x, graph_.positions_);
@@ -226,6 +230,7 @@ class GraphBuilder {
   LayerOp* ops_;
   StepGraph& graph_;
   ggml_context* c_;
+  AdaptedBuilder adapted_;
   LinearBuilder linear_;
   ExpertBuilder experts_;
   int64_t rows_;
@@ -246,23 +251,26 @@ Result<std::unique_ptr<StepGraph>> StepGraph::build(const Hyperparameters& hyper
                                                     const GraphShape& shape) {
   std::unique_ptr<StepGraph> graph(new StepGraph);
   graph->shape_ = shape;
-  const LayerRange layers{shape.first_layer, shape.end_layer == 0 ? hyper.layers : shape.end_layer};
+  const LayerSlice layers{shape.first_layer, shape.end_layer == 0 ? hyper.layers : shape.end_layer};
   graph->layers_ = layers;
   if (hyper.arch->encoder) {  // it has no head
     graph->shape_.outputs = 0;
     graph->shape_.output = StepOutput::kHidden;
   }
   const auto count = static_cast<size_t>(layers.end - layers.first);
-  HEED_TRY(graph->make_context(kNodesPerLayer * count + kNodesAround));
+  const size_t a_layer = kNodesPerLayer + (shape.adapted.targets ? kAdaptedPerLayer : 0);
+  HEED_TRY(graph->make_context(a_layer * count + kNodesAround));
   GraphBuilder(hyper, weights, ops, linears, *graph).build();
   return graph;
 }
 
 Result<std::unique_ptr<StepGraph>> StepGraph::build_head(const Hyperparameters& hyper,
                                                          const ModelWeights& weights,
-                                                         LinearWorkspace* linears, int rows) {
+                                                         LinearWorkspace* linears, int rows,
+                                                         const AdaptedKey& adapted) {
   std::unique_ptr<StepGraph> graph(new StepGraph);
-  graph->shape_ = {.rows = rows, .outputs = rows, .output = StepOutput::kLogits};
+  graph->shape_ = {
+      .rows = rows, .outputs = rows, .output = StepOutput::kLogits, .adapted = adapted};
   HEED_TRY(graph->make_context(kNodesAround));
   GraphBuilder(hyper, weights, nullptr, linears, *graph).build_head();
   return graph;

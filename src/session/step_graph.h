@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "heed/status.h"
+#include "model/adapted.h"
 #include "model/experts.h"
 #include "model/hyperparameters.h"
 #include "model/linear.h"
@@ -36,6 +37,7 @@ struct GraphShape {
   // than all ask for kHidden unless the model's last one is among them.
   int first_layer = 0;
   int end_layer = 0;  // 0: the model's
+  AdaptedKey adapted = {};
 
   bool operator==(const GraphShape&) const = default;
 };
@@ -56,7 +58,8 @@ class StepGraph {
   // The head alone: hidden rows [rows, embd] -> logits.
   static Result<std::unique_ptr<StepGraph>> build_head(const Hyperparameters& hyper,
                                                        const ModelWeights& weights,
-                                                       LinearWorkspace* linears, int rows);
+                                                       LinearWorkspace* linears, int rows,
+                                                       const AdaptedKey& adapted);
 
   // Memory for the intermediate results, from `allocator`, and the plan of `pool`.
   Status allocate(ggml_gallocr* allocator, int threads, ggml_threadpool* pool);
@@ -70,7 +73,7 @@ class StepGraph {
 
   const GraphShape& shape() const { return shape_; }
   int nodes() const { return ggml_graph_n_nodes(graph_); }
-  LayerRange layers() const { return layers_; }
+  LayerSlice layers() const { return layers_; }
   ggml_tensor* tokens() const { return tokens_; }        // [rows] int32, null behind layer 0
   ggml_tensor* positions() const { return positions_; }  // [rows] int32, null: not looked up
   ggml_tensor* out_rows() const { return out_rows_; }    // [outputs] int32, null when all rows are
@@ -83,7 +86,7 @@ class StepGraph {
   Status make_context(size_t nodes);
 
   GraphShape shape_;
-  LayerRange layers_;
+  LayerSlice layers_;
   std::unique_ptr<ggml_context, GraphFree> context_;
   ggml_cgraph* graph_ = nullptr;
   ggml_tensor* tokens_ = nullptr;
@@ -92,6 +95,7 @@ class StepGraph {
   ggml_tensor* result_ = nullptr;
   ggml_tensor* hidden_in_ = nullptr;
   LinearOps linear_ops_;
+  AdaptedOps adapted_ops_;
   ExpertOps expert_ops_;
   ggml_cplan plan_{};
   std::vector<uint8_t> work_;

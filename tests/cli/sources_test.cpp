@@ -8,6 +8,7 @@
 #include "model/sha256.h"
 #include "process.h"
 #include "split_files.h"
+#include "tiny_adapter.h"
 #include "tiny_gguf.h"
 
 namespace heed::test {
@@ -104,6 +105,27 @@ TEST_F(Ollama, a_model_runs_and_says_which_layers_are_not_applied) {
   const Finished quiet = heed(
       {"run", "-m", "ollama:tiny:1b", "--raw", "-p", "hello", "-n", "1", "-q"}, home_.options());
   EXPECT_EQ(quiet.err, "");
+}
+
+TEST_F(Ollama, a_model_with_an_adapter_runs_with_it) {
+  tiny::AdapterSpec strong;
+  strong.gain = 2;
+  const tiny::File adapter = tiny::make_adapter(kSpec, strong);
+  const auto bytes = adapter.encode().bytes;
+  const std::string text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  manifest("tuned", {layer("model", model_), layer("adapter", text)});
+  const tiny::TemporaryFile single(kSpec), file(adapter);
+  const std::vector<std::string> rest = {"--raw",  "-p", "hello", "-n",   "5",
+                                         "--temp", "0",  "-o",    "json", "-q"};
+  const auto text_of = [&](std::vector<std::string> words) {
+    words.insert(words.end(), rest.begin(), rest.end());
+    return json_of(words, home_.options())["text"];
+  };
+  EXPECT_EQ(text_of({"run", "-m", "ollama:tiny:tuned"}),
+            text_of({"run", "-m", single.path(), "--lora", file.path()}));
+  const Finished f = heed({"show", "-m", "ollama:tiny:tuned"}, home_.options());
+  EXPECT_EQ(f.code, 1);
+  EXPECT_NE(f.err.find("only heed run applies"), std::string::npos) << f.err;
 }
 
 TEST_F(Ollama, a_model_is_listed_and_not_removed) {

@@ -13,8 +13,10 @@
 
 #include "eval/kernel_shape.h"
 #include "eval/llama_baseline.h"
+#include "heed/adapters.h"
 #include "heed/generate.h"
 #include "session_fixture.h"
+#include "tiny_adapter.h"
 #include "tiny_gguf.h"
 
 namespace {
@@ -148,7 +150,27 @@ TEST(Shortage, planning_reading_and_making_survive_every_failing_allocation) {
   SamplerOptions sampling;
   sampling.dry_multiplier = 1;
   const std::vector<float> logits(280, 1.0f);
+  const tiny::TemporaryFile lora_file(tiny::make_adapter(packed_spec, {}));
+  const tiny::TemporaryFile control_file(
+      tiny::make_control(packed_spec, tiny::directions(packed_spec, 1)));
+  const ScaledFile control[] = {{control_file.path(), 1}};
+  auto adaptation = std::make_shared<Adaptation>();
+  adaptation->loras = {{*load_lora(**packed, lora_file.path()), 1}};
   const std::pair<const char*, std::function<Status()>> kCalls[] = {
+      {"adapter", [&] { return load_lora(**packed, lora_file.path()).status(); }},
+      {"control vector", [&] { return load_control_vector(**packed, control).status(); }},
+      {"adapted sequence",
+       [&]() -> Status {
+         HEED_ASSIGN(const auto engine, Engine::create(*packed, {}));
+         HEED_ASSIGN(const SeqId seq, engine->create_sequence());
+         HEED_TRY(set_adaptation(*engine, seq, adaptation));
+         HEED_TRY(engine->prefill(seq, std::vector<Token>{1, 2, 3}));
+         HEED_ASSIGN(const SeqId copy, engine->fork(seq));
+         if (adaptation_of(*engine, copy) != adaptation) {
+           return Status(Code::kInternal, "a fork without its adaptation");
+         }
+         return engine->drop(copy);
+       }},
       {"inspect", [&] { return Model::inspect(file.path()).status(); }},
       {"plan",
        [&] { return predict_memory(file.path(), one_thread(), {}, {.prompt = 100}).status(); }},

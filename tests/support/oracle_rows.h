@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "eval/llama_baseline.h"
+#include "heed/adapters.h"
 #include "heed/engine.h"
 #include "session_fixture.h"
 
@@ -54,13 +55,9 @@ class LargestDelta {
 };
 
 // Prompt of `prompt` tokens, then each further token on its own: logits behind every token.
-inline Rows llama_rows(const std::string& path, bool flash, const std::vector<Token>& tokens,
-                       size_t prompt, bool repack = false, const RopeOptions& rope = {}) {
-  eval::LlamaOptions options;
-  options.rope = rope;
-  options.flash = flash;
+inline Rows llama_rows(const std::string& path, eval::LlamaOptions options,
+                       const std::vector<Token>& tokens, size_t prompt) {
   options.f32_kv = true;
-  options.repack = repack;
   options.threads = 1;  // pools of two engines on two cores would poll against each other
   options.context = static_cast<int64_t>(tokens.size()) + 8;
   auto llama = eval::LlamaBaseline::load(path, options);
@@ -83,10 +80,22 @@ inline Rows llama_rows(const std::string& path, bool flash, const std::vector<To
   return rows;
 }
 
-inline Rows heed_rows(Engine& engine, const std::vector<Token>& tokens, size_t prompt) {
+inline Rows llama_rows(const std::string& path, bool flash, const std::vector<Token>& tokens,
+                       size_t prompt, bool repack = false, const RopeOptions& rope = {}) {
+  eval::LlamaOptions options;
+  options.rope = rope;
+  options.flash = flash;
+  options.repack = repack;
+  return llama_rows(path, options, tokens, prompt);
+}
+
+inline Rows heed_rows(Engine& engine, const std::vector<Token>& tokens, size_t prompt,
+                      std::shared_ptr<const Adaptation> adaptation = nullptr) {
   Rows rows;
   const auto seq = engine.create_sequence();
   EXPECT_TRUE(seq.is_ok());
+  const Status adapted = set_adaptation(engine, *seq, std::move(adaptation));
+  EXPECT_TRUE(adapted.is_ok()) << adapted.message();
   PrefillOptions options;
   options.on_logits = [&](int64_t first, View<const float, 2> logits) {
     EXPECT_EQ(first, static_cast<int64_t>(rows.size()));
