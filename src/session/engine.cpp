@@ -42,6 +42,14 @@ Status check_options(const Model& model, const EngineOptions& o) {
   return Status::ok();
 }
 
+Status check_formats(const ModelInfo& model, const EngineOptions& o) {
+  if (!model.v_in_k || *o.k == *o.v) return Status::ok();
+  return error(Code::kInvalidArgument, "values in ", format_name(*o.v), ", keys in ",
+               format_name(*o.k), ": the values of a model of the architecture ",
+               model.architecture, " lie inside its keys; ask for one format, or for that of the ",
+               "keys alone");
+}
+
 StoreDesc describe_store(const Hyperparameters& hyper, const EngineOptions& options, Isa isa) {
   StoreDesc desc;
   desc.isa = isa;
@@ -53,6 +61,7 @@ StoreDesc describe_store(const Hyperparameters& hyper, const EngineOptions& opti
     shape.dv = hyper.dv;
     shape.k = *options.k;
     shape.v = *options.v;
+    shape.v_aliases_k = hyper.latent > 0;
     desc.layers.push_back(shape);
   }
   return desc;
@@ -76,7 +85,8 @@ Result<std::unique_ptr<Engine::Impl>> Engine::Impl::create(std::shared_ptr<Model
   impl->options = options;
   const ModelInfo& info = impl->model->info();
   impl->options.k = options.k.value_or(info.default_k);
-  impl->options.v = options.v.value_or(info.default_v);
+  impl->options.v = options.v.value_or(info.v_in_k ? *impl->options.k : info.default_v);
+  HEED_TRY(check_formats(info, impl->options));
   if (options.context == 0) impl->options.context = impl->model->info().trained_context;
   const Hyperparameters& hyper = impl->hyper();
   HEED_ASSIGN(impl->store, Store::create(describe_store(hyper, impl->options, isa)));
