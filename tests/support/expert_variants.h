@@ -112,7 +112,11 @@ inline const OracleVariant kLatentVariants[] = {
        stretch(s, 0.0707f);
        s.integers = {{"expert_gating_func", 1}};
      })},
-    {"deepseek2_lite_f16", make_latent([](tiny::Spec& s) { s.weight_type = tiny::kTensorF16; })},
+    {"deepseek2_lite_f16", make_latent([](tiny::Spec& s) {
+       s.weight_type = tiny::kTensorF16;
+       // All take part: a last bit of f16 decides between two experts that nearly tie.
+       s.experts = s.experts_used = 4;
+     })},
     {"deepseek2_v2", make_latent([](tiny::Spec& s) {
        s.q_rank = 48;
        stretch(s, 0.0707f);
@@ -131,10 +135,15 @@ inline const OracleVariant kLatentVariants[] = {
      })},
     {"deepseek2_128_heads", make_latent([](tiny::Spec& s) {
        s.heads = 128;
-       s.layers = 2;
+       s.layers = 1;
+       s.latent = s.n_rot = 16;
        s.key_part = s.head_v = 32;
      })},
-    {"deepseek2_stretched_without_a_share", make_latent([](tiny::Spec& s) { stretch(s, 0); })},
+    {"deepseek2_stretched_without_a_share", make_latent([](tiny::Spec& s) {
+       stretch(s, 0);
+       // All scores grow with its logarithm to the fourth, and what fp32 rounds with them.
+       s.rope_factor = 2;
+     })},
     {"deepseek2_yarn_lengthened", make_latent([](tiny::Spec& s) {
        stretch(s, 0.05f);
        s.numbers.emplace_back("rope.scaling.attn_factor", 0.9f);
