@@ -3,9 +3,10 @@
 // default and the vocabulary of TOKENIZER.gguf (49,152 entries of SmolLM2's where the shape's own
 // model has 128,256). llama.cpp's type mix gives Q6_K to the values and ffn_down of half of the
 // layers, in the whole model and in 2 or 4 layers alike, so layers cost what they cost in the whole
-// model. ARCHITECTURE is `llama` by default or any other of the dense ones: its tensors are those
-// of its description in src/model/architecture.cpp. Speed only: what it answers means nothing, and
-// heed measures no KL on it.
+// model. ARCHITECTURE is `llama` by default or any other: its tensors are those of its description
+// in src/model/architecture.cpp, its experts (as many and as large as a published model has) and
+// its latent attention those of the tables below, at the width of the shape; gpt-oss is written in
+// MXFP4. Speed only: what it answers means nothing, and heed measures no KL on it.
 #include <ggml.h>
 #include <gguf.h>
 
@@ -90,21 +91,60 @@ struct Window {
   const char* architecture;
   uint32_t size;
 };
-constexpr Window kWindows[] = {{"gemma2", 4096}, {"gemma3", 512}, {"olmo2", 4096}};
+constexpr Window kWindows[] = {
+    {"gemma2", 4096}, {"gemma3", 512}, {"olmo2", 4096}, {"gpt-oss", 128}};
+// Qwen3-30B-A3B's, gpt-oss-20b's and DeepSeek-V2-Lite's.
+struct Experts {
+  const char* architecture;
+  int count, used, ff, shared, dense_layers;
+};
+constexpr Experts kExperts[] = {{"qwen3moe", 128, 8, 768, 0, 0},
+                                {"gpt-oss", 32, 4, 2880, 0, 0},
+                                {"deepseek2", 64, 6, 1408, 2, 1}};
+struct Latent {
+  const char* architecture;
+  int heads, latent, n_rot, key_part, head_v;
+};
+constexpr Latent kLatents[] = {{"deepseek2", 16, 512, 64, 128, 128}};
+
+// The row of an architecture, or null.
+template <class Rows>
+auto row_of(const Rows& rows, std::string_view arch) {
+  const auto at = std::find_if(std::begin(rows), std::end(rows),
+                               [&](const auto& row) { return arch == row.architecture; });
+  return at == std::end(rows) ? nullptr : &*at;
+}
 
 heed::Hyperparameters sizes_of(const heed::Architecture& arch, const Shape& shape, int layers) {
   heed::Hyperparameters h;
   h.arch = &arch;
   h.layers = layers;
   h.embd = shape.embd;
-  h.dk = h.dv = h.n_rot = shape.head_size;
-  h.layer.assign(static_cast<size_t>(layers),
-                 {.heads = shape.heads, .kv_heads = shape.kv_heads, .ff = shape.ff});
+  h.dk = h.dv = h.head_k = h.head_v = h.n_rot = shape.head_size;
+  heed::LayerHyper layer{.heads = shape.heads, .kv_heads = shape.kv_heads, .ff = shape.ff};
+  if (const Latent* const latent = row_of(kLatents, arch.name)) {
+    layer.heads = latent->heads;
+    layer.kv_heads = 1;
+    h.latent = h.dv = latent->latent;
+    h.n_rot = latent->n_rot;
+    h.dk = h.latent + h.n_rot;
+    h.head_k = latent->key_part + h.n_rot;
+    h.head_v = latent->head_v;
+  }
+  h.layer.assign(static_cast<size_t>(layers), layer);
+  if (const Experts* const experts = row_of(kExperts, arch.name)) {
+    h.experts = experts->count;
+    h.experts_used = experts->used;
+    h.dense_layers = std::min(experts->dense_layers, layers);
+    h.shared_ff = experts->shared * experts->ff;
+    for (int i = h.dense_layers; i < layers; ++i) h.layer[static_cast<size_t>(i)].ff = experts->ff;
+  }
   return h;
 }
 
-void set_keys(gguf_context* out, const heed::Architecture& arch, const Shape& shape, int layers,
-              size_t vocab) {
+void set_keys(gguf_context* out, const heed::Hyperparameters& h, const Shape& shape, size_t vocab) {
+  const heed::Architecture& arch = *h.arch;
+  const int layers = h.layers;
   const std::string prefix = std::string(arch.name) + ".";
   const auto set = [&](const char* key, auto value) {
     gguf_set_val_u32(out, (prefix + key).c_str(), static_cast<uint32_t>(value));
@@ -121,32 +161,47 @@ void set_keys(gguf_context* out, const heed::Architecture& arch, const Shape& sh
   set("embedding_length", shape.embd);
   set("block_count", layers);
   set("feed_forward_length", shape.ff);
-  set("attention.head_count", shape.heads);
-  set("attention.head_count_kv", shape.kv_heads);
-  set("attention.key_length", shape.head_size);
-  set("attention.value_length", shape.head_size);
-  set("rope.dimension_count", shape.head_size);
+  set("attention.head_count", h.layer[0].heads);
+  set("attention.head_count_kv", h.layer[0].kv_heads);
+  set("attention.key_length", h.dk);
+  set("attention.value_length", h.dv);
+  set("rope.dimension_count", h.n_rot);
   set("vocab_size", vocab);
   set_number("attention.layer_norm_rms_epsilon", 1e-5f);
   set_number("rope.freq_base", 500000.0f);
   for (const ExtraKey& extra : kExtraKeys) {
     if (std::string_view(extra.architecture) == arch.name) set_number(extra.key, extra.value);
   }
-  for (const Window& window : kWindows) {
-    if (std::string_view(window.architecture) == arch.name) {
-      set("attention.sliding_window", window.size);
-    }
+  if (const Window* const window = row_of(kWindows, arch.name)) {
+    set("attention.sliding_window", window->size);
+  }
+  if (const Experts* const experts = row_of(kExperts, arch.name)) {
+    set("expert_count", experts->count);
+    set("expert_used_count", experts->used);
+    set("expert_feed_forward_length", experts->ff);
+    if (experts->shared > 0) set("expert_shared_count", experts->shared);
+    if (experts->dense_layers > 0) set("leading_dense_block_count", h.dense_layers);
+  }
+  if (h.latent > 0) {
+    set("attention.q_lora_rank", 0);  // llama.cpp wants the key unless the layers are 26 or 27
+    set("attention.kv_lora_rank", h.latent);
+    set("attention.key_length_mla", h.head_k);
+    set("attention.value_length_mla", h.head_v);
   }
 }
+
+bool is_router(std::string_view name) { return name.ends_with("ffn_gate_inp.weight"); }
 
 class TensorList {
  public:
   TensorList(gguf_context* out, ggml_context* tensors) : out_(out), tensors_(tensors) {}
 
-  void add(const std::string& name, int64_t inputs, int64_t outputs) {
-    ggml_tensor* tensor = outputs == 0
-                              ? ggml_new_tensor_1d(tensors_, GGML_TYPE_F32, inputs)
-                              : ggml_new_tensor_2d(tensors_, GGML_TYPE_F16, inputs, outputs);
+  // A vector where `outputs` is 0; as many as `count`. Routers stay exact, as in published files.
+  void add(const std::string& name, int64_t inputs, int64_t outputs, int64_t count = 1) {
+    const bool exact = outputs == 0 || is_router(name);
+    const int64_t vectors = outputs == 0 ? count : outputs;
+    ggml_tensor* tensor = ggml_new_tensor_3d(tensors_, exact ? GGML_TYPE_F32 : GGML_TYPE_F16,
+                                             inputs, vectors, outputs == 0 ? 1 : count);
     ggml_set_name(tensor, name.c_str());
     gguf_add_tensor(out_, tensor);
   }
@@ -154,7 +209,7 @@ class TensorList {
   // What the description requires; the parts of fused weights as one.
   void add_layer(const heed::Hyperparameters& h, int layer) {
     const std::string block = "blk." + std::to_string(layer) + ".";
-    heed::TensorSet left = h.arch->required;
+    heed::TensorSet left = h.required(layer);
     for (const heed::FusedTensor& fused : h.arch->fused) {
       int64_t outputs = 0;
       for (size_t i = 0; i < fused.count; ++i) {
@@ -167,7 +222,8 @@ class TensorList {
     for (const heed::LayerTensorSpec& spec : heed::layer_tensor_specs()) {
       if ((left & heed::tensor_set(spec.tensor)) == 0) continue;
       const bool vector = spec.out == heed::Size::kNone;
-      add(block + spec.name, h.size(spec.in, layer), vector ? 0 : h.size(spec.out, layer));
+      add(block + spec.name, h.size(spec.in, layer), vector ? 0 : h.size(spec.out, layer),
+          h.size(spec.count, layer));
     }
   }
 
@@ -193,8 +249,8 @@ void add_tensors(gguf_context* out, ggml_context* tensors, const heed::Hyperpara
   if (!tied) list.add("output.weight", h.embd, rows);
 }
 
-// Norms are 1; weights are uniform with variance 1 / inputs, so that products keep the size of
-// their inputs.
+// Norms and biases are 1; weights are uniform with variance 1 / inputs, so that products keep the
+// size of their inputs.
 std::vector<char> values_of(const ggml_tensor* tensor, uint64_t stream) {
   std::vector<char> bytes(ggml_nbytes(tensor));
   const int64_t inputs = tensor->ne[0], rows = ggml_nrows(tensor);
@@ -202,16 +258,17 @@ std::vector<char> values_of(const ggml_tensor* tensor, uint64_t stream) {
   const double reach = std::sqrt(3.0 / static_cast<double>(inputs));
   for (int64_t r = 0; r < rows; ++r) {
     char* const to = bytes.data() + static_cast<size_t>(r) * tensor->nb[1];
-    if (tensor->type == GGML_TYPE_F32) {
-      std::memcpy(to, row.data(), row.size() * sizeof(float));
-      continue;
-    }
-    for (int64_t i = 0; i < inputs; ++i) {
+    const bool vector = tensor->type == GGML_TYPE_F32 && !is_router(ggml_get_name(tensor));
+    for (int64_t i = 0; i < inputs && !vector; ++i) {
       const auto at = static_cast<uint64_t>(r * inputs + i);
       row[static_cast<size_t>(i)] =
           static_cast<float>(reach * (2.0 * heed::random_uniform(stream, at) - 1.0));
     }
-    ggml_fp32_to_fp16_row(row.data(), reinterpret_cast<ggml_fp16_t*>(to), inputs);
+    if (tensor->type == GGML_TYPE_F32) {
+      std::memcpy(to, row.data(), row.size() * sizeof(float));
+    } else {
+      ggml_fp32_to_fp16_row(row.data(), reinterpret_cast<ggml_fp16_t*>(to), inputs);
+    }
   }
   return bytes;
 }
@@ -245,11 +302,14 @@ bool write_random(const char* tokenizer, const std::string& to, const heed::Arch
   const Tensors tensors(ggml_init(
       {.mem_size = count * ggml_tensor_overhead(), .mem_buffer = nullptr, .no_alloc = true}));
   if (tensors == nullptr) return fail(to.c_str(), "no memory for its header");
-  set_keys(out.get(), arch, shape, layers, vocab);
-  add_tensors(out.get(), tensors.get(), sizes_of(arch, shape, layers), shape, vocab);
+  const heed::Hyperparameters sizes = sizes_of(arch, shape, layers);
+  set_keys(out.get(), sizes, shape, vocab);
+  add_tensors(out.get(), tensors.get(), sizes, shape, vocab);
   const std::string whole = to + ".f16";
+  const llama_ftype type = std::string_view(arch.name) == "gpt-oss" ? LLAMA_FTYPE_MOSTLY_MXFP4_MOE
+                                                                    : LLAMA_FTYPE_MOSTLY_Q4_K_M;
   const bool written = write_file(whole.c_str(), out.get(), tensors.get()) &&
-                       heed::bench::quantise_file(whole, to, LLAMA_FTYPE_MOSTLY_Q4_K_M);
+                       heed::bench::quantise_file(whole, to, type);
   std::error_code ignored;
   std::filesystem::remove(whole, ignored);
   return written;
@@ -274,10 +334,8 @@ int main(int count, char** words) {
     return 2;
   }
   const auto arch = heed::find_architecture(count == 6 ? words[5] : "llama");
-  if (!arch.is_ok() || (*arch)->gating != heed::Gating::kNone) {
-    std::fprintf(
-        stderr, "%s\n",
-        arch.is_ok() ? "architectures with experts are not written here" : arch.message().c_str());
+  if (!arch.is_ok()) {
+    std::fprintf(stderr, "%s\n", arch.message().c_str());
     return 2;
   }
   return write_random(words[1], words[2], **arch, *shape, layers) ? 0 : 1;

@@ -74,9 +74,10 @@ enum class RotaryLayout : uint8_t { kNone, kAdjacent, kHalves };  // llama.cpp: 
 // cos and sin of the angles of each row's position. Attend turns q with it while packing.
 struct Rotary {
   RotaryLayout layout = RotaryLayout::kNone;
-  int n_rot = 0;               // leading dims that turn, even, <= dk
+  int n_rot = 0;               // dims that turn, even
   const float* cos = nullptr;  // [T, n_rot / 2]
   const float* sin = nullptr;
+  int first = 0;  // of them; first + n_rot <= dk
 };
 
 // Rows of one sequence inside a call.

@@ -84,6 +84,7 @@ struct ModelInfo {
   int64_t trained_context = 0;
   // LongRoPE: an engine with a context beyond this turns keys otherwise. 0: all contexts are alike.
   int64_t rope_context = 0;
+  bool v_in_k = false;  // values are the first dv dims of the keys and take no place of their own
   std::vector<int> window;  // per layer, 0 = all
   bool has_chat_template = false;
   bool encoder = false;               // gives rows for a text (heed/embed.h), no next token

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <limits>
 
+#include "attention/rotation.h"
 #include "attention/visible.h"
 
 namespace heed {
@@ -107,7 +108,6 @@ void ItemRun::pack_queries(int rot) {
   const double factor =
       call_.softcap > 0 ? call_.scale / static_cast<double>(call_.softcap) : call_.scale * kLog2E;
   const Rotary& rotary = call_.rotary;
-  const bool adjacent = rotary.layout == RotaryLayout::kAdjacent;
   const bool turns = rotary.layout != RotaryLayout::kNone && rotary.n_rot > 0;
   const size_t row_bytes = k_ops_.q_bytes(call_.dk);
   for (int i = 0; i < rows_; ++i) {
@@ -116,12 +116,11 @@ void ItemRun::pack_queries(int rot) {
     const float* q = query_row(i);
     if (turns) {
       const int64_t at = static_cast<int64_t>(t) * (rotary.n_rot / 2);
-      kernels_.rotate_row(scratch_.turned, q, rotary.cos + at, rotary.sin + at, rotary.n_rot,
-                          adjacent, call_.dk);
+      rotate_row(kernels_, rotary, rotary.cos + at, rotary.sin + at, q, scratch_.turned, call_.dk);
       q = scratch_.turned;
       if (rot > 0) {
-        kernels_.rotate_row(scratch_.turned, q, &call_.rot_deltas_cos(rot, 0),
-                            &call_.rot_deltas_sin(rot, 0), rotary.n_rot, adjacent, call_.dk);
+        rotate_row(kernels_, rotary, &call_.rot_deltas_cos(rot, 0), &call_.rot_deltas_sin(rot, 0),
+                   q, scratch_.turned, call_.dk);
       }
     }
     k_ops_.pack_q(static_cast<uint8_t*>(scratch_.q) + static_cast<size_t>(i) * row_bytes, q,

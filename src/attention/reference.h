@@ -40,8 +40,8 @@ struct Read {
 inline void turn(std::vector<double>& q, const Rotary& r, const float* cos, const float* sin) {
   for (int i = 0; i < r.n_rot / 2; ++i) {
     const bool adjacent = r.layout == RotaryLayout::kAdjacent;
-    double& x = q[adjacent ? 2 * i : i];
-    double& y = q[adjacent ? 2 * i + 1 : i + r.n_rot / 2];
+    double& x = q[r.first + (adjacent ? 2 * i : i)];
+    double& y = q[r.first + (adjacent ? 2 * i + 1 : i + r.n_rot / 2)];
     const double x0 = x;
     x = x0 * cos[i] - y * sin[i];
     y = x0 * sin[i] + y * cos[i];

@@ -104,16 +104,24 @@ void rotary_table(std::span<const double> frequencies, std::span<const int64_t> 
   }
 }
 
+void rotate_row(const kernels::Table& table, const Rotary& rotary, const float* cos,
+                const float* sin, const float* in, float* out, int d) {
+  const bool turns = rotary.layout != RotaryLayout::kNone;
+  const int first = turns ? rotary.first : 0;
+  if (in != out) std::copy_n(in, first, out);
+  table.rotate_row(out + first, in + first, cos, sin, turns ? rotary.n_rot : 0,
+                   rotary.layout == RotaryLayout::kAdjacent, d - first);
+}
+
 void rotate_rows(Isa isa, const Rotary& rotary, View<const float, 3> in, View<float, 3> out) {
   const kernels::Table& table = kernels::table(isa);
   const int d = static_cast<int>(in.shape[2]);
-  const bool adjacent = rotary.layout == RotaryLayout::kAdjacent;
   const int n_rot = rotary.layout == RotaryLayout::kNone ? 0 : rotary.n_rot;
   for (int64_t t = 0; t < in.shape[0]; ++t) {
     const float* cos = n_rot > 0 ? rotary.cos + t * (n_rot / 2) : nullptr;
     const float* sin = n_rot > 0 ? rotary.sin + t * (n_rot / 2) : nullptr;
     for (int64_t h = 0; h < in.shape[1]; ++h) {
-      table.rotate_row(&out(t, h, 0), &in(t, h, 0), cos, sin, n_rot, adjacent, d);
+      rotate_row(table, rotary, cos, sin, &in(t, h, 0), &out(t, h, 0), d);
     }
   }
 }

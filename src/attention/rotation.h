@@ -10,12 +10,13 @@
 #include "heed/cpu.h"
 #include "heed/status.h"
 #include "heed/view.h"
+#include "kernels/kernels.h"
 
 namespace heed {
 
 struct RotarySpec {
   RotaryLayout layout = RotaryLayout::kNone;
-  int n_rot = 0;          // leading dims that turn, even
+  int n_rot = 0;          // dims that turn, even
   double base = 10000.0;  // angle of pair i = position * scale * base^(-2i / n_rot) / factor
   double scale = 1.0;     // linear position scale (1 / "rope scaling factor")
   std::span<const float> factors = {};  // [n_rot / 2] divides the frequency of each pair; empty: 1
@@ -44,6 +45,10 @@ double ntk_base(double base, double factor, int n_rot);
 // positions.size() * frequencies.size() floats.
 void rotary_table(std::span<const double> frequencies, std::span<const int64_t> positions,
                   float* cos, float* sin);
+
+// Turns one row [d] with the angles of its position; `out` may be `in`.
+void rotate_row(const kernels::Table& table, const Rotary& rotary, const float* cos,
+                const float* sin, const float* in, float* out, int d);
 
 // Turns rows [T, heads, d] of `in` into `out` (last strides 1; out may be in). Row t uses row t of
 // the tables. Layout kNone copies.

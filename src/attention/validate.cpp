@@ -56,6 +56,10 @@ Status check_rotary(const Call& call) {
     return error(Code::kOutOfRange, "attention: ", r.n_rot, " rotated dims of ", call.dk,
                  "; use an even number from 2 to the key size");
   }
+  if (r.first < 0 || r.first > call.dk - r.n_rot) {
+    return error(Code::kOutOfRange, "attention: ", r.n_rot, " rotated dims from dim ", r.first,
+                 " of ", call.dk, "; they must lie inside the key");
+  }
   if (r.cos == nullptr || r.sin == nullptr) {
     return error(kBad, "attention: rotation without its cos or sin table");
   }

@@ -6,11 +6,28 @@
 
 namespace heed {
 
-// The `chosen.size()` experts with the largest logits, best first, and softmax over those, which is
-// softmax over all experts normalised over the chosen ones. Of equals the first wins; a NaN counts
-// as the largest, so that it is seen.
-void choose_experts(std::span<const float> logits, std::span<int32_t> chosen,
-                    std::span<float> shares);
+inline constexpr int kMostExperts = 1024;
+
+enum class RouterScore : uint8_t { kSoftmax, kSigmoid };  // of logits
+
+// How a router's scores become a choice and its shares.
+struct RouterRule {
+  RouterScore score = RouterScore::kSoftmax;
+  bool normalised = true;  // shares sum to `scale`; else each is its score times that
+  float scale = 1;
+  // Neighbouring experts form groups, and only those of the groups whose two best sum up highest
+  // are chosen from.
+  int groups = 1, groups_used = 1;
+
+  bool operator==(const RouterRule&) const = default;
+};
+
+// The `chosen.size()` experts with the largest scores, best first, and their shares. `bias` (by
+// expert, or null) is added for the choice alone. Of equals the first wins; a NaN counts as the
+// largest, so that it is seen. At most kMostExperts logits; groups are of two experts or more and
+// those used hold as many as are chosen.
+void choose_experts(const RouterRule& rule, std::span<const float> logits, const float* bias,
+                    std::span<int32_t> chosen, std::span<float> shares);
 
 // The slots of a step by expert. A row has as many slots as it has experts; slot row * used + rank
 // is the row's way through its expert `rank`. Experts that nobody asked have no list.

@@ -11,6 +11,12 @@ using S = Size;
 constexpr LayerTensorSpec kSpecs[kLayerTensors] = {
     {T::kAttnNorm, "attn_norm.weight", S::kEmbd, S::kNone},
     {T::kQ, "attn_q.weight", S::kEmbd, S::kQ},
+    {T::kQDown, "attn_q_a.weight", S::kEmbd, S::kQRank},
+    {T::kQDownNorm, "attn_q_a_norm.weight", S::kQRank, S::kNone},
+    {T::kQUp, "attn_q_b.weight", S::kQRank, S::kQ},
+    {T::kLatent, "attn_kv_a_mqa.weight", S::kEmbd, S::kLatentKey},
+    {T::kLatentNorm, "attn_kv_a_norm.weight", S::kLatent, S::kNone},
+    {T::kKeyUp, "attn_k_b.weight", S::kKeyPart, S::kLatent, S::kHeads},
     {T::kK, "attn_k.weight", S::kEmbd, S::kK},
     {T::kV, "attn_v.weight", S::kEmbd, S::kV},
     {T::kQBias, "attn_q.bias", S::kQ, S::kNone},
@@ -19,6 +25,7 @@ constexpr LayerTensorSpec kSpecs[kLayerTensors] = {
     {T::kQNorm, "attn_q_norm.weight", S::kQNorm, S::kNone},
     {T::kKNorm, "attn_k_norm.weight", S::kKNorm, S::kNone},
     {T::kSinks, "attn_sinks.weight", S::kHeads, S::kNone},
+    {T::kValueUp, "attn_v_b.weight", S::kLatent, S::kValue, S::kHeads},
     {T::kOut, "attn_output.weight", S::kAttn, S::kEmbd},
     {T::kOutBias, "attn_output.bias", S::kEmbd, S::kNone},
     {T::kPostAttnNorm, "post_attention_norm.weight", S::kEmbd, S::kNone},
@@ -31,12 +38,16 @@ constexpr LayerTensorSpec kSpecs[kLayerTensors] = {
     {T::kDownBias, "ffn_down.bias", S::kEmbd, S::kNone},
     {T::kRouter, "ffn_gate_inp.weight", S::kEmbd, S::kExperts},
     {T::kRouterBias, "ffn_gate_inp.bias", S::kExperts, S::kNone},
+    {T::kChoiceBias, "exp_probs_b.bias", S::kExperts, S::kNone},
     {T::kGateExperts, "ffn_gate_exps.weight", S::kEmbd, S::kFf, S::kExperts},
     {T::kUpExperts, "ffn_up_exps.weight", S::kEmbd, S::kFf, S::kExperts},
     {T::kDownExperts, "ffn_down_exps.weight", S::kFf, S::kEmbd, S::kExperts},
     {T::kGateExpertsBias, "ffn_gate_exps.bias", S::kFf, S::kNone, S::kExperts},
     {T::kUpExpertsBias, "ffn_up_exps.bias", S::kFf, S::kNone, S::kExperts},
     {T::kDownExpertsBias, "ffn_down_exps.bias", S::kEmbd, S::kNone, S::kExperts},
+    {T::kGateShared, "ffn_gate_shexp.weight", S::kEmbd, S::kSharedFf},
+    {T::kUpShared, "ffn_up_shexp.weight", S::kEmbd, S::kSharedFf},
+    {T::kDownShared, "ffn_down_shexp.weight", S::kSharedFf, S::kEmbd},
     {T::kPostFfnNorm, "post_ffw_norm.weight", S::kEmbd, S::kNone},
     {T::kAttnOutNorm, "attn_output_norm.weight", S::kEmbd, S::kNone},
     {T::kAttnOutNormBias, "attn_output_norm.bias", S::kEmbd, S::kNone},
@@ -55,6 +66,10 @@ constexpr TensorSet kFfnBias = tensor_set(T::kGateBias, T::kUpBias, T::kDownBias
 constexpr TensorSet kLlamaBias = kQkvBias | tensor_set(T::kOutBias) | kFfnBias;
 constexpr TensorSet kExperts =
     tensor_set(T::kRouter, T::kGateExperts, T::kUpExperts, T::kDownExperts);
+constexpr TensorSet kSharedExperts = tensor_set(T::kGateShared, T::kUpShared, T::kDownShared);
+constexpr TensorSet kQueryRank = tensor_set(T::kQDown, T::kQDownNorm, T::kQUp);
+constexpr TensorSet kLatentAttention =
+    tensor_set(T::kQ, T::kLatent, T::kLatentNorm, T::kKeyUp, T::kValueUp, T::kOut);
 constexpr TensorSet kExpertsBias =
     tensor_set(T::kRouterBias, T::kGateExpertsBias, T::kUpExpertsBias, T::kDownExpertsBias);
 
@@ -80,6 +95,10 @@ constexpr std::string_view kGemma2Keys[] = {"attn_logit_softcapping", "final_log
                                             "rope.freq_base_swa"};
 constexpr std::string_view kEncoderKeys[] = {"attention.causal", "classifier.output_labels"};
 constexpr std::string_view kGptOssKeys[] = {"rope.freq_base_swa"};
+constexpr std::string_view kDeepseek2Keys[] = {
+    "attention.q_lora_rank",      "attention.kv_lora_rank",    "attention.key_length_mla",
+    "attention.value_length_mla", "leading_dense_block_count", "expert_shared_count",
+    "expert_group_count",         "expert_group_used_count",   "rope.scaling.yarn_log_multiplier"};
 constexpr std::string_view kGemma3Keys[] = {"final_logit_softcapping", "rope.freq_base_swa"};
 
 constexpr Architecture kArchitectures[] = {
@@ -183,11 +202,24 @@ constexpr Architecture kArchitectures[] = {
      .fused = kEncoderFused,
      .keys = kEncoderKeys,
      .encoder = true},
+    {.name = "deepseek2",
+     .rotary = RotaryLayout::kAdjacent,
+     .required = kLatentAttention | kPreNorms | kExperts | kSharedExperts,
+     .optional = tensor_set(T::kChoiceBias),
+     .keys = kDeepseek2Keys,
+     .gating = Gating::kOfFile,
+     .latent = true},
 };
 
 }  // namespace
 
 std::span<const LayerTensorSpec> layer_tensor_specs() { return kSpecs; }
+
+TensorChoice expert_choice() {
+  return {kExperts | kExpertsBias | kSharedExperts | tensor_set(T::kChoiceBias), kFeedForward};
+}
+
+TensorChoice query_rank_choice() { return {kQueryRank, tensor_set(T::kQ)}; }
 
 std::string supported_architectures() {
   std::string list;

@@ -20,6 +20,12 @@ namespace heed {
 enum class LayerTensor : uint8_t {
   kAttnNorm,
   kQ,
+  kQDown,
+  kQDownNorm,
+  kQUp,
+  kLatent,
+  kLatentNorm,
+  kKeyUp,
   kK,
   kV,
   kQBias,
@@ -28,6 +34,7 @@ enum class LayerTensor : uint8_t {
   kQNorm,
   kKNorm,
   kSinks,
+  kValueUp,
   kOut,
   kOutBias,
   kPostAttnNorm,
@@ -40,19 +47,23 @@ enum class LayerTensor : uint8_t {
   kDownBias,
   kRouter,
   kRouterBias,
+  kChoiceBias,
   kGateExperts,
   kUpExperts,
   kDownExperts,
   kGateExpertsBias,
   kUpExpertsBias,
   kDownExpertsBias,
+  kGateShared,
+  kUpShared,
+  kDownShared,
   kPostFfnNorm,
   kAttnOutNorm,
   kAttnOutNormBias,
   kLayerOutNorm,
   kLayerOutNormBias,
 };
-inline constexpr int kLayerTensors = 33;
+inline constexpr int kLayerTensors = 44;
 
 // Sizes that a tensor's shape is made of. kQNorm, kKNorm: of a head, or of the whole projection.
 enum class Size : uint8_t {
@@ -66,7 +77,13 @@ enum class Size : uint8_t {
   kQNorm,
   kKNorm,
   kHeads,
-  kExperts
+  kExperts,
+  kQRank,
+  kLatent,     // what values are made of
+  kLatentKey,  // that and the turned dims
+  kKeyPart,    // of a head, what does not turn
+  kValue,      // of a head
+  kSharedFf,
 };
 
 struct LayerTensorSpec {
@@ -88,7 +105,13 @@ enum class FeedForward : uint8_t { kSwiGlu, kGeGlu, kClampedSwiGlu, kGelu };  //
 // How a router's logits become shares of the chosen experts, under the numbers of the key
 // expert_gating_func. Softmax over all, divided by the sum over the chosen, is softmax over the
 // chosen: both names stand for one formula.
-enum class Gating : uint8_t { kNone = 0, kNormalisedSoftmax = 1, kSoftmaxOfChosen = 3 };
+enum class Gating : uint8_t {
+  kNone = 0,
+  kNormalisedSoftmax = 1,
+  kSigmoid = 2,
+  kSoftmaxOfChosen = 3,
+  kOfFile,  // whatever the key says, with the keys of the choice beside it
+};
 
 // A tensor of the file that holds the outputs of several, one behind the other. Where a file has
 // it, its parts are not stored alone.
@@ -136,13 +159,24 @@ struct Architecture {
   int wide_scale_layers = 0;
   // Keys with a large common part lose what tells them apart in bf16's 8 bits (docs/numerics.md).
   Format key_format = Format::kBf16;
-  Gating gating = Gating::kNone;                 // kNone: no experts
+  Gating gating = Gating::kNone;  // kNone: no experts
+  // Keys and values are made of one vector a token, whose place in the store both share: queries
+  // are turned into its space, and what they read is turned back (arXiv:2405.04434).
+  bool latent = false;
   LayerTensor ffn_norm = LayerTensor::kFfnNorm;  // the norm before the feed-forward
   // Every token of a text sees all of it; the residual itself is normed behind attention and
   // feed-forward, with a bias; rows come out, no logits.
   bool encoder = false;
   bool learned_positions = false;  // a row of a table is added to each token's; encoders only
 };
+
+// What a layer with experts requires and a dense one of the same model does not, and the other way
+// round; and the same of queries that go through a rank of their own.
+struct TensorChoice {
+  TensorSet with, without;
+};
+TensorChoice expert_choice();
+TensorChoice query_rank_choice();
 
 // Errors: kUnsupported with the supported list.
 Result<const Architecture*> find_architecture(std::string_view name);

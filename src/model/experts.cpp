@@ -30,11 +30,22 @@ void route_node(ggml_tensor* node, int member, int members, void* user) {
   for (int64_t r = op.rows * member / members; r < op.rows * (member + 1) / members; ++r) {
     const auto* const row = reinterpret_cast<const float*>(static_cast<const char*>(logits->data) +
                                                            static_cast<size_t>(r) * logits->nb[1]);
-    choose_experts({row, experts}, {routed.chosen + r * op.used, used},
+    choose_experts(op.router, {row, experts}, op.choice_bias, {routed.chosen + r * op.used, used},
                    {routed.shares + r * op.used, used});
   }
   if (op.left.fetch_add(1, std::memory_order_acq_rel) != members - 1) return;
   op.left.store(0, std::memory_order_relaxed);
+  routed.lists.make(routed.chosen);
+}
+
+// As if a row's slots went to every head in turn. Nobody reads the shares.
+void route_by_head_node(ggml_tensor* node, int member, int, void* user) {
+  if (member != 0) return;
+  const auto& op = *static_cast<const ExpertOp*>(user);
+  Routed routed(op, node);
+  for (int64_t slot = 0; slot < op.size.slots; ++slot) {
+    routed.chosen[slot] = static_cast<int32_t>(slot % op.used);
+  }
   routed.lists.make(routed.chosen);
 }
 
@@ -102,8 +113,22 @@ ExpertOp::Part ExpertBuilder::part(const LinearTerm& term) const {
 
 ggml_tensor* ExpertBuilder::route(const ExpertTerms& terms, ggml_tensor* logits) {
   ExpertOp& op = new_op(terms, logits->ne[1]);
+  op.router = terms.rule;
+  if (terms.choice_bias != nullptr) {
+    op.choice_bias = static_cast<const float*>(terms.choice_bias->data);
+  }
   return ggml_custom_4d(context_, GGML_TYPE_I32, Routed::words(op.size), 1, 1, 1, &logits, 1,
                         route_node, GGML_N_TASKS_MAX, &op);
+}
+
+ggml_tensor* ExpertBuilder::route_by_head(const ExpertTerms& terms, int64_t rows) {
+  ggml_tensor*& routed = by_head_[{rows, terms.used}];
+  if (routed == nullptr) {
+    ExpertOp& op = new_op(terms, rows);
+    routed = ggml_custom_4d(context_, GGML_TYPE_I32, Routed::words(op.size), 1, 1, 1, nullptr, 0,
+                            route_by_head_node, GGML_N_TASKS_MAX, &op);
+  }
+  return routed;
 }
 
 ggml_tensor* ExpertBuilder::gathered(const Mixture& mixture, Input& x, InputForm form) {
@@ -127,9 +152,11 @@ ggml_tensor* ExpertBuilder::ggml_product(const Mixture& mixture, Input& x, const
   ggml_tensor* const ids = ggml_view_2d(context_, mixture.routed, used, rows,
                                         static_cast<size_t>(used) * sizeof(int32_t), 0);
   ggml_tensor* const in = linear_.normed(x.rows);
-  ggml_tensor* y =
-      ggml_mul_mat_id(context_, term.weight,
-                      ggml_reshape_3d(context_, in, in->ne[0], used / x.slots_per_row, rows), ids);
+  const int64_t inputs = used / x.slots_per_row;  // of a row, that may lie apart
+  ggml_tensor* y = ggml_mul_mat_id(context_, term.weight,
+                                   ggml_view_3d(context_, in, in->ne[0], inputs, rows, in->nb[1],
+                                                static_cast<size_t>(inputs) * in->nb[1], 0),
+                                   ids);
   if (term.bias != nullptr) y = ggml_add_id(context_, y, term.bias, ids);
   return ggml_reshape_2d(context_, y, y->ne[0], used * rows);
 }
@@ -183,6 +210,15 @@ ggml_tensor* ExpertBuilder::mixture(LinearInput& x, const ExpertTerms& terms,
   Input in{x, terms.used};
   Input inner = gated(mixture, in);
   return sum(mixture, product(mixture, inner, terms.down), residual);
+}
+
+ggml_tensor* ExpertBuilder::by_head(ggml_tensor* x, ggml_tensor* weight, int heads) {
+  const int64_t rows = x->ne[1] / heads;
+  ExpertTerms terms;
+  terms.experts = terms.used = heads;
+  const Mixture every{terms, rows, route_by_head(terms, rows)};
+  Input in{LinearInput(x), 1};
+  return product(every, in, {weight, nullptr});
 }
 
 }  // namespace heed

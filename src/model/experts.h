@@ -6,7 +6,9 @@
 #include <atomic>
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <span>
+#include <utility>
 
 #include "linear/expert_product.h"
 #include "model/linear.h"
@@ -23,6 +25,8 @@ struct ExpertOp {
   ExpertLists::Size size;
   int64_t rows = 0;                    // of the step
   int used = 0;                        // experts of a row
+  RouterRule router;                   // of a node that chooses
+  const float* choice_bias = nullptr;  // [experts] of that node, or null
   int64_t slots_per_row = 1;           // of a node that gathers
   int64_t inputs = 0;                  // of a node that gathers
   InputForm form = InputForm::kBytes;  // of what the node packs or gathers
@@ -38,9 +42,11 @@ struct ExpertTerms {
   Activation activation = Activation::kSilu;
   int experts = 0;
   int used = 0;
+  RouterRule rule = {};
+  ggml_tensor* choice_bias = nullptr;  // [experts] or null
 };
 
-// Adds mixtures of experts to one graph.
+// Adds mixtures of experts, and products with a matrix a head, to one graph.
 class ExpertBuilder {
  public:
   // `workspace` may be null for graphs that are only measured.
@@ -50,6 +56,10 @@ class ExpertBuilder {
 
   // residual + what the chosen experts make of x, [T, in].
   ggml_tensor* mixture(LinearInput& x, const ExpertTerms& terms, ggml_tensor* residual);
+
+  // Row t * heads + h of x, [T * heads, in] (rows may lie apart), times matrix h of `weight`,
+  // [heads, out, in]: [T * heads, out].
+  ggml_tensor* by_head(ggml_tensor* x, ggml_tensor* weight, int heads);
 
  private:
   // Rows that experts read: those of the step, or one for each slot.
@@ -66,6 +76,7 @@ class ExpertBuilder {
   };
 
   ggml_tensor* route(const ExpertTerms& terms, ggml_tensor* logits);
+  ggml_tensor* route_by_head(const ExpertTerms& terms, int64_t rows);
   ggml_tensor* gathered(const Mixture& mixture, Input& x, InputForm form);
   ggml_tensor* product(const Mixture& mixture, Input& x, const LinearTerm& term);
   ggml_tensor* ggml_product(const Mixture& mixture, Input& x, const LinearTerm& term);
@@ -79,6 +90,8 @@ class ExpertBuilder {
   LinearBuilder& linear_;
   LinearWorkspace* workspace_;
   ExpertOps& ops_;
+  // Of route_by_head, by rows and heads: layers share them.
+  std::map<std::pair<int64_t, int>, ggml_tensor*> by_head_;
 };
 
 }  // namespace heed

@@ -72,17 +72,82 @@ Status check_encoder(const KeySection& section, const Hyperparameters& h) {
 
 // llama.cpp knows router and shares of these architectures by name and does not read what a file
 // says about them; what it says must agree.
-Status read_experts(const KeySection& section, Hyperparameters& h) {
-  const Gating gating = h.arch->gating;
-  if (gating == Gating::kNone) return Status::ok();
-  HEED_ASSIGN(h.experts, section.integer("expert_count", 1, limits::kExperts));
-  HEED_ASSIGN(h.experts_used, section.integer("expert_used_count", 1, h.experts));
+Status check_router(const KeySection& section, Gating gating) {
   HEED_TRY(
       check_one_of(section, "expert_gating_func", {static_cast<double>(gating)}, "another router"));
   if (gating == Gating::kNormalisedSoftmax) {
     HEED_TRY(check_one_of(section, "expert_weights_norm", {1}, "shares that are not normalised"));
   }
   return check_one_of(section, "expert_weights_scale", {0, 1}, "scaled shares");  // 0: unset
+}
+
+Status read_groups(const KeySection& section, Hyperparameters& h) {
+  HEED_ASSIGN(const int groups, section.integer("expert_group_count", 0, h.experts, 0));
+  if (groups <= 1) return Status::ok();
+  if (h.experts % groups != 0 || groups == h.experts) {
+    return error(Code::kCorrupt, "key '", section.name("expert_group_count"), "' is ", groups, ": ",
+                 h.experts, " experts do not form groups of two or more; convert the model ",
+                 "again");
+  }
+  HEED_ASSIGN(const int used, section.integer("expert_group_used_count", 1, groups - 1));
+  if (used * (h.experts / groups) < h.experts_used) {
+    return error(Code::kCorrupt, "key '", section.name("expert_group_used_count"), "' is ", used,
+                 ": so many groups of ", h.experts / groups, " hold fewer experts than the ",
+                 h.experts_used, " that a token takes; convert the model again");
+  }
+  h.router.groups = groups;
+  h.router.groups_used = used;
+  return Status::ok();
+}
+
+// As the file says.
+Status read_router(const KeySection& section, Hyperparameters& h) {
+  HEED_TRY(check_one_of(section, "expert_gating_func", {0, 1, 2, 3}, "another router"));
+  HEED_ASSIGN(const int gating, section.integer("expert_gating_func", 0, 3, 0));
+  h.router.score =
+      gating == static_cast<int>(Gating::kSigmoid) ? RouterScore::kSigmoid : RouterScore::kSoftmax;
+  HEED_ASSIGN(const int normalised, section.integer("expert_weights_norm", 0, 1, 0));
+  h.router.normalised = normalised != 0 || gating == static_cast<int>(Gating::kSoftmaxOfChosen);
+  HEED_ASSIGN(const double scale, section.positive("expert_weights_scale", 1));
+  h.router.scale = static_cast<float>(scale);
+  return read_groups(section, h);
+}
+
+Status read_experts(const KeySection& section, Hyperparameters& h) {
+  const Gating gating = h.arch->gating;
+  if (gating == Gating::kNone) return Status::ok();
+  HEED_ASSIGN(h.dense_layers, section.integer("leading_dense_block_count", 0, h.layers, 0));
+  if (h.dense_layers == h.layers) return Status::ok();
+  HEED_ASSIGN(h.experts, section.integer("expert_count", 1, limits::kExperts));
+  HEED_ASSIGN(h.experts_used, section.integer("expert_used_count", 1, h.experts));
+  if (gating != Gating::kOfFile) return check_router(section, gating);
+  HEED_ASSIGN(const int ff, section.integer("expert_feed_forward_length", 1, limits::kFf));
+  HEED_ASSIGN(const int shared, section.integer("expert_shared_count", 1, limits::kFf / ff));
+  h.shared_ff = shared * ff;
+  return read_router(section, h);
+}
+
+// The form in which a file holds latent attention: keys and values of heads as they multiply, or
+// what makes them out of a token's latent values.
+Status read_latent(const KeySection& section, Hyperparameters& h) {
+  h.head_k = h.dk;
+  h.head_v = h.dv;
+  if (!h.arch->latent) return Status::ok();
+  for (const char* key : {"attention.key_length_mla", "attention.value_length_mla"}) {
+    if (section.has(key)) continue;
+    return error(Code::kUnsupported, "key '", section.name(key), "' is missing: the file holds ",
+                 "keys and values of all heads in one tensor (attn_kv_b), as was usual before ",
+                 "April 2025; heed computes attn_k_b and attn_v_b. Convert the model again with a ",
+                 "newer convert_hf_to_gguf.py, or run this one with llama.cpp");
+  }
+  HEED_ASSIGN(h.latent, section.integer("attention.kv_lora_rank", 2, kMaxHeadSize - 2));
+  HEED_ASSIGN(h.q_rank, section.integer("attention.q_lora_rank", 0, limits::kEmbd, 0));
+  HEED_ASSIGN(h.head_k, section.integer("attention.key_length_mla", h.n_rot + 1, limits::kEmbd));
+  HEED_ASSIGN(h.head_v, section.integer("attention.value_length_mla", 1, limits::kEmbd));
+  if (h.dv == h.latent && h.dk == h.latent + h.n_rot && h.n_rot >= 2) return Status::ok();
+  return error(Code::kCorrupt, "keys of ", h.dk, " and values of ", h.dv, " dims are not the ",
+               h.latent, " latent ones of '", section.name("attention.kv_lora_rank"), "' with ",
+               h.n_rot, " that turn behind them; the file contradicts itself, convert it again");
 }
 
 // True where layer `layer` sees a window only.
@@ -111,15 +176,18 @@ Status read_layers(const KeySection& section, const GgufFile& file, Hyperparamet
     HEED_ASSIGN(layer.heads, section.integer_at("attention.head_count", i, 1, limits::kHeads));
     HEED_ASSIGN(layer.kv_heads,
                 section.integer_at("attention.head_count_kv", i, 1, limits::kHeads, layer.heads));
-    if (h.experts > 0) {
+    if (h.has_experts(i)) {
       HEED_ASSIGN(layer.ff, section.integer("expert_feed_forward_length", 1, limits::kFf));
     } else {
       HEED_ASSIGN(layer.ff, section.integer_at("feed_forward_length", i, 1, limits::kFf));
     }
-    if (layer.heads % layer.kv_heads != 0 || layer.heads / layer.kv_heads > limits::kGroup) {
+    if (layer.heads % layer.kv_heads != 0) {
       return error(Code::kUnsupported, "layer ", i, " has ", layer.heads, " query heads on ",
-                   layer.kv_heads, " KV heads: must be a multiple, at most ", limits::kGroup,
-                   " times");
+                   layer.kv_heads, " KV heads: must be a multiple");
+    }
+    if (h.latent > 0 && layer.kv_heads != 1) {
+      return error(Code::kCorrupt, "layer ", i, " has ", layer.kv_heads, " KV heads; the heads of ",
+                   "latent attention share one, convert the model again");
     }
     layer.rope = ropes.global;
     if (window > 0) {
@@ -143,7 +211,7 @@ Result<float> read_cap(const KeySection& section, const char* key, float fallbac
 // Keys that an architecture does not have are known to hold what changes nothing (key_rules.cpp).
 Status read_scales(const KeySection& section, Hyperparameters& h) {
   const bool wide = h.arch->wide_scale_layers != 0 && h.layers == h.arch->wide_scale_layers;
-  const int width = wide ? h.embd / h.layer[0].heads : h.dk;
+  const int width = wide ? h.embd / h.layer[0].heads : h.head_k;
   const float usual_scale = 1.0f / std::sqrt(static_cast<float>(width));
   HEED_ASSIGN(const double attention, section.positive("attention.scale", usual_scale));
   h.attention_scale = static_cast<float>(attention);
@@ -165,17 +233,35 @@ int64_t Hyperparameters::size(Size what, int i) const {
   switch (what) {
     case Size::kNone: return 1;
     case Size::kEmbd: return embd;
-    case Size::kQ: return int64_t{layer[i].heads} * dk;
+    case Size::kQ: return int64_t{layer[i].heads} * head_k;
     case Size::kK: return int64_t{layer[i].kv_heads} * dk;
     case Size::kV: return int64_t{layer[i].kv_heads} * dv;
-    case Size::kAttn: return int64_t{layer[i].heads} * dv;
+    case Size::kAttn: return int64_t{layer[i].heads} * head_v;
     case Size::kFf: return layer[i].ff;
     case Size::kQNorm: return arch->wide_qk_norm ? size(Size::kQ, i) : dk;
     case Size::kKNorm: return arch->wide_qk_norm ? size(Size::kK, i) : dk;
     case Size::kHeads: return layer[i].heads;
     case Size::kExperts: return experts;
+    case Size::kQRank: return q_rank;
+    case Size::kLatent: return latent;
+    case Size::kLatentKey: return latent + n_rot;
+    case Size::kKeyPart: return head_k - n_rot;
+    case Size::kValue: return head_v;
+    case Size::kSharedFf: return shared_ff;
   }
   return 0;
+}
+
+TensorSet Hyperparameters::required(int i) const {
+  TensorSet set = arch->required;
+  const bool dense = arch->gating != Gating::kNone && !has_experts(i);
+  if (dense) set = (set & ~expert_choice().with) | expert_choice().without;
+  if (q_rank > 0) set = (set & ~query_rank_choice().without) | query_rank_choice().with;
+  return set;
+}
+
+TensorSet Hyperparameters::optional(int i) const {
+  return has_experts(i) ? arch->optional : arch->optional & ~expert_choice().with;
 }
 
 Result<Hyperparameters> Hyperparameters::read(const GgufFile& file) {
@@ -190,6 +276,7 @@ Result<Hyperparameters> Hyperparameters::read(const GgufFile& file) {
   HEED_TRY(check_keys(file, *h.arch));
   const KeySection section(file, *h.arch);
   HEED_TRY(read_sizes(section, h));
+  HEED_TRY(read_latent(section, h));
   HEED_TRY(read_experts(section, h));
   HEED_TRY(read_layers(section, file, h));
   HEED_TRY(check_encoder(section, h));
@@ -215,7 +302,8 @@ Result<ModelInfo> model_info(const GgufFile& file, const Hyperparameters& hyper)
   info.kv_heads = hyper.layer[0].kv_heads;
   info.dk = hyper.dk;
   info.dv = hyper.dv;
-  info.ff = hyper.layer[0].ff;
+  info.v_in_k = hyper.latent > 0;
+  info.ff = hyper.layer.back().ff;
   info.experts = hyper.experts;
   info.experts_used = hyper.experts_used;
   info.vocab = hyper.vocab;
@@ -224,6 +312,7 @@ Result<ModelInfo> model_info(const GgufFile& file, const Hyperparameters& hyper)
     if (rope.factors == RopeFactors::kByContext) info.rope_context = hyper.original_context;
   }
   info.default_k = hyper.arch->key_format;
+  if (info.v_in_k) info.default_v = info.default_k;
   for (const LayerHyper& layer : hyper.layer) info.window.push_back(layer.window);
   info.encoder = hyper.arch->encoder;
   const KeySection section(file, *hyper.arch);

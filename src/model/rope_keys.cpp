@@ -23,17 +23,31 @@ Status check_yarn(const KeySection& section, const Rope& rope) {
                ", YaRN needs a base above 1");
 }
 
-Status read_yarn(const KeySection& section, Rope& rope) {
+// DeepSeek's share of the logarithm belongs to all scores; its files hold a tenth of it. Turned
+// pairs then do not grow. Where the file has no share, YaRN's length goes into both, as in
+// llama.cpp.
+Status read_score_share(const KeySection& section, Rope& rope) {
+  HEED_ASSIGN(const double share, section.positive("rope.scaling.yarn_log_multiplier", 0));
+  rope.yarn_scores = share / 0.1;
+  rope.yarn_taken = share > 0 ? 1 : 0;
+  return Status::ok();
+}
+
+Status read_yarn(const KeySection& section, bool latent, Rope& rope) {
   rope.yarn = true;
   HEED_ASSIGN(rope.yarn_fast, section.positive("rope.scaling.yarn_beta_fast", rope.yarn_fast));
   HEED_ASSIGN(rope.yarn_slow, section.positive("rope.scaling.yarn_beta_slow", rope.yarn_slow));
-  HEED_ASSIGN(rope.yarn_taken, section.positive("rope.scaling.yarn_log_multiplier", 0));
+  if (latent) {
+    HEED_TRY(read_score_share(section, rope));
+  } else {
+    HEED_ASSIGN(rope.yarn_taken, section.positive("rope.scaling.yarn_log_multiplier", 0));
+  }
   return check_yarn(section, rope);
 }
 
 // Linear scaling divides positions by a factor, YaRN those of slow pairs; LongRoPE is factors of
 // the file, found by read_factors.
-Status read_scaling(const KeySection& section, Rope& rope) {
+Status read_scaling(const KeySection& section, bool latent, Rope& rope) {
   HEED_ASSIGN(const std::string type, section.text("rope.scaling.type", "linear"));
   if (type == "none") return Status::ok();
   if (type != "linear" && type != "yarn" && type != "longrope") {
@@ -46,7 +60,11 @@ Status read_scaling(const KeySection& section, Rope& rope) {
       section.has("rope.scaling.factor") ? "rope.scaling.factor" : "rope.scale_linear";
   HEED_ASSIGN(const double factor, section.positive(key, 1));
   rope.scale = 1 / factor;
-  return type == "yarn" ? read_yarn(section, rope) : Status::ok();
+  if (type == "yarn") return read_yarn(section, latent, rope);
+  if (!latent || factor == 1) return Status::ok();
+  return error(Code::kUnsupported, "key '", section.name(key), "' is ", factor,
+               ": heed scales the rotation of latent attention by YaRN only; run this model with ",
+               "llama.cpp");
 }
 
 Status read_factors(const KeySection& section, const GgufFile& file, Rope& rope) {
@@ -66,7 +84,7 @@ Status read_factors(const KeySection& section, const GgufFile& file, Rope& rope)
   return Status::ok();
 }
 
-Result<Rope> read_global(const KeySection& section, const GgufFile& file) {
+Result<Rope> read_global(const KeySection& section, const GgufFile& file, bool latent) {
   Rope rope;
   HEED_ASSIGN(rope.base, read_base(section, "rope.freq_base", rope.base));
   HEED_ASSIGN(rope.length, section.number("rope.scaling.attn_factor", 1.0));
@@ -75,7 +93,7 @@ Result<Rope> read_global(const KeySection& section, const GgufFile& file) {
                  rope.length, ", must be above 0");
   }
   HEED_TRY(read_factors(section, file, rope));
-  HEED_TRY(read_scaling(section, rope));
+  HEED_TRY(read_scaling(section, latent, rope));
   return rope;
 }
 
@@ -115,7 +133,7 @@ Status read_temperature(const KeySection& section, Hyperparameters& h) {
 Result<LayerRopes> read_ropes(const KeySection& section, const GgufFile& file, bool windowed,
                               Hyperparameters& h) {
   LayerRopes of;
-  HEED_ASSIGN(const Rope global, read_global(section, file));
+  HEED_ASSIGN(const Rope global, read_global(section, file, h.latent > 0));
   HEED_ASSIGN(h.original_context,
               section.integer("rope.scaling.original_context_length", 0, limits::kContext, 0));
   if (h.original_context == 0) h.original_context = h.context;

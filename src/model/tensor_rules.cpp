@@ -185,7 +185,7 @@ Status check_layer(const GgufFile& file, const Hyperparameters& h, int layer) {
   for (const LayerTensorSpec& spec : layer_tensor_specs()) {
     const std::optional<GgufTensor> tensor = layer_tensor(file, h, layer, spec.tensor);
     if (!tensor) {
-      if (!in_set(h.arch->required, spec.tensor)) continue;
+      if (!in_set(h.required(layer), spec.tensor)) continue;
       return error(Code::kCorrupt, "tensor '", layer_name(layer, spec.name),
                    "' is missing; the file is incomplete, pull or convert it again");
     }
@@ -210,7 +210,7 @@ bool is_layer_tensor(const GgufFile& file, std::string_view name, const Hyperpar
   }
   for (const LayerTensorSpec& spec : layer_tensor_specs()) {
     if (name == spec.name) {
-      return in_set(h.arch->required | h.arch->optional, spec.tensor) &&
+      return in_set(h.required(layer) | h.optional(layer), spec.tensor) &&
              fused_with(file, h, layer, spec.tensor) == nullptr;
     }
   }

@@ -55,6 +55,7 @@ StoreDesc describe_store(const Hyperparameters& hyper, const EngineOptions& opti
     shape.dv = hyper.dv;
     shape.k = *options.k;
     shape.v = *options.v;
+    shape.v_aliases_k = hyper.latent > 0;
     desc.layers.push_back(shape);
   }
   return desc;
@@ -73,6 +74,13 @@ Status check_options(const Model& model, const EngineOptions& o) {
   return Status::ok();
 }
 
+Status check_formats(const ModelInfo& model, const EngineOptions& o) {
+  if (!model.v_in_k || *o.k == *o.v) return Status::ok();
+  return error(Code::kInvalidArgument, "values in ", format_name(*o.v), ", keys in ",
+               format_name(*o.k), ": the values of a model of the architecture ",
+               model.architecture, " lie inside its keys; ask for one format, or for that of the ",
+               "keys alone");
+}
 uint64_t peak_resident_bytes() {
   struct rusage usage {};
   ::getrusage(RUSAGE_SELF, &usage);
@@ -91,7 +99,8 @@ Result<std::unique_ptr<Engine::Impl>> Engine::Impl::create(std::shared_ptr<Model
   impl->options = options;
   const ModelInfo& info = impl->model->info();
   impl->options.k = options.k.value_or(info.default_k);
-  impl->options.v = options.v.value_or(info.default_v);
+  impl->options.v = options.v.value_or(info.v_in_k ? *impl->options.k : info.default_v);
+  HEED_TRY(check_formats(info, impl->options));
   const Hyperparameters& hyper = impl->hyper();
   HEED_TRY(settle_encoder(hyper, impl->options));
   if (impl->options.context == 0) impl->options.context = hyper.context;

@@ -31,9 +31,13 @@ constexpr uint64_t kArenaSlack = 2u << 20;
 constexpr uint64_t kPageOverhead = 32;
 
 uint64_t page_bytes(const Hyperparameters& hyper, const EngineOptions& options, Isa isa) {
-  return kernels::format_ops(isa, options.k.value_or(hyper.arch->key_format)).k_bytes(hyper.dk) +
-         kernels::format_ops(isa, options.v.value_or(Format::kBf16)).v_bytes(hyper.dv) +
-         kPageOverhead;
+  const size_t k =
+      kernels::format_ops(isa, options.k.value_or(hyper.arch->key_format)).k_bytes(hyper.dk);
+  const size_t v =
+      hyper.latent > 0
+          ? 0
+          : kernels::format_ops(isa, options.v.value_or(Format::kBf16)).v_bytes(hyper.dv);
+  return k + v + kPageOverhead;
 }
 
 uint64_t lists_of(const Hyperparameters& hyper) {

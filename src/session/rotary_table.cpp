@@ -87,6 +87,9 @@ Result<std::vector<RotaryTable>> rotary_tables(const Hyperparameters& hyper,
     }
     tables.emplace_back(std::move(frequencies), static_cast<float>(length),
                         QueryTemperature{hyper.query_temperature, hyper.original_context});
+    if (hyper.latent == 0) continue;
+    const double grown = length * yarn_length(rope.yarn ? 1 / rope.scale : 1, rope.yarn_scores);
+    tables.back().place(hyper.latent, static_cast<float>(grown * grown));
   }
   return tables;
 }

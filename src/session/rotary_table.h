@@ -28,6 +28,14 @@ class RotaryTable {
   explicit RotaryTable(std::vector<double> frequencies, float length = 1,
                        QueryTemperature temperature = {});
 
+  // The turned dims begin at `first`, and all scores are multiplied by `scores`, also those of dims
+  // that do not turn.
+  void place(int first, float scores) {
+    first_ = first;
+    scores_ = scores;
+  }
+  float scores() const { return scores_; }
+
   // Room for `rows`; may throw bad_alloc.
   void reserve(int64_t rows);
   // Angles of these positions, from a row on; within the reservation.
@@ -46,11 +54,14 @@ class RotaryTable {
     return {.layout = frequency_.empty() ? RotaryLayout::kNone : layout,
             .n_rot = 2 * static_cast<int>(frequency_.size()),
             .cos = cos.data() + first,
-            .sin = sin.data() + first};
+            .sin = sin.data() + first,
+            .first = first_};
   }
 
   std::vector<double> frequency_;  // [n_rot / 2] radians per position
   float length_;                   // of turned pairs: YaRN and LongRoPE lengthen them
+  int first_ = 0;
+  float scores_ = 1;
   QueryTemperature temperature_;
   std::vector<float> cos_, sin_;              // [T, n_rot / 2]
   std::vector<float> query_cos_, query_sin_;  // the same with the temperature, where there is one

@@ -128,7 +128,7 @@ Call Step::make_call(const AttendGroup& group, int layer) const {
   call.heads = {.n_q = group.heads, .n_kv = group.kv_heads, .kv_of_q = nullptr};
   call.dk = hyper_.dk;
   call.dv = hyper_.dv;
-  call.scale = hyper_.attention_scale;
+  call.scale = hyper_.attention_scale * rotary_[group.rope].scores();
   call.softcap = hyper_.score_cap;
   call.mask = hyper_.arch->encoder ? MaskKind::kNone
               : group.window > 0   ? MaskKind::kWindow
@@ -153,8 +153,8 @@ void Step::rotate_keys(const ggml_tensor* k, Rotary rotary, float* out, int64_t 
 void Step::append(ggml_tensor* node, int layer, int member, int members) {
   const auto start = member == 0 ? Clock::now() : Clock::time_point();
   if (member == 0) collect_tiles();
-  const ggml_tensor* k = node->src[0];  // [T, kv_heads, dk] before rotation
-  const View<const float, 3> values = rows_of(node->src[1]);
+  const ggml_tensor* k = node->src[0];              // [T, kv_heads, dk] before rotation
+  const bool own_values = node->src[1] != nullptr;  // else they lie inside the keys
   View<const float, 3> keys = rows_of(k);
   const int64_t rows = keys.shape[0];
   const Rotary rotary =
@@ -173,8 +173,10 @@ void Step::append(ggml_tensor* node, int layer, int member, int members) {
   }
   const SeqRows* seqs = rows_.data() + static_cast<size_t>(layer) * ids_.size();
   for (size_t s = 0; s < ids_.size(); ++s) {
-    store_.append(ids_[s], stored_layer(layer), slice(keys, seqs[s].first, seqs[s].rows),
-                  slice(values, seqs[s].first, seqs[s].rows), member, members);
+    View<const float, 3> values;
+    if (own_values) values = slice(rows_of(node->src[1]), seqs[s].first, seqs[s].rows);
+    store_.append(ids_[s], stored_layer(layer), slice(keys, seqs[s].first, seqs[s].rows), values,
+                  member, members);
   }
   if (member == 0) append_s += seconds_since(start);
 }

@@ -12,7 +12,7 @@ namespace heed {
 namespace {
 
 // Nodes and leaves of one layer, bias and post-norm included, with room; and of the ends.
-constexpr size_t kNodesPerLayer = 64;
+constexpr size_t kNodesPerLayer = 96;
 constexpr size_t kAdaptedPerLayer = 24;  // more where adapters and control vectors are applied
 constexpr size_t kNodesAround = 32;
 
@@ -105,7 +105,7 @@ class GraphBuilder {
     const LayerWeights& w = weights_.layers[i];
     const bool last = i == hyper_.layers - 1;
     const bool ends = last && graph_.shape_.output == StepOutput::kNothing;
-    const Projected p = project(w, x, !ends);
+    const Projected p = hyper_.latent > 0 ? project_latent(i, x, !ends) : project(w, x, !ends);
     ggml_tensor* stored = append(i, p);
     if (ends) {
       ggml_build_forward_expand(graph_.graph_, stored);
@@ -116,12 +116,13 @@ class GraphBuilder {
       read = ggml_get_rows(c_, read, graph_.out_rows_);
       x = ggml_get_rows(c_, x, graph_.out_rows_);
     }
+    if (hyper_.latent > 0) read = values_of_heads(i, read);
     LinearInput in(read);
     x = add_product(in, term(w, LayerTensor::kOut, LayerTensor::kOutBias), x,
                     post_attention_norm(w));
     x = encoder_norm(w, LayerTensor::kAttnOutNorm, LayerTensor::kAttnOutNormBias, x);
     LinearInput h(x, w[hyper_.arch->ffn_norm], hyper_.norm_eps);
-    if (hyper_.experts > 0) return experts_.mixture(h, expert_terms(w), x);
+    if (hyper_.has_experts(i)) return add_shared(w, h, experts_.mixture(h, expert_terms(w), x));
     LinearInput inner = feed_forward(w, h);
     x = add_product(inner, term(w, LayerTensor::kDown, LayerTensor::kDownBias), x,
                     w[LayerTensor::kPostFfnNorm]);
@@ -149,7 +150,8 @@ class GraphBuilder {
   }
 
   struct Projected {
-    ggml_tensor *k, *v, *q;  // [T, outputs], rows apart; q null where nobody asks
+    // [T, outputs], rows apart; v null where it lies inside k, q where nobody asks
+    ggml_tensor *k, *v, *q;
   };
   Projected project(const LayerWeights& w, ggml_tensor* x, bool with_q) {
     LinearInput h(x, w[LayerTensor::kAttnNorm], hyper_.norm_eps);
@@ -160,6 +162,61 @@ class GraphBuilder {
     const size_t count = with_q ? 3 : 2;
     linear_.products(h, {terms, count}, {out, count});
     return {out[0], out[1], out[2]};
+  }
+
+  // Latent values of a token, normed, with the dims that turn behind them, are its key; its value
+  // lies in it. Queries are turned into that space, head by head.
+  Projected project_latent(int i, ggml_tensor* x, bool with_q) {
+    const LayerWeights& w = weights_.layers[i];
+    LinearInput h(x, w[LayerTensor::kAttnNorm], hyper_.norm_eps);
+    ggml_tensor* const made = linear_.product(h, {w[LayerTensor::kLatent]});  // [T, dk]
+    ggml_tensor* const latent = norm(columns(made, 0, hyper_.latent), w[LayerTensor::kLatentNorm]);
+    ggml_tensor* const k = joined(latent, columns(made, hyper_.latent, hyper_.n_rot), 1);
+    return {k, nullptr, with_q ? latent_queries(i, h) : nullptr};
+  }
+
+  // [T, heads * dk]
+  ggml_tensor* latent_queries(int i, LinearInput& h) {
+    const LayerWeights& w = weights_.layers[i];
+    const int heads = hyper_.layer[i].heads, part = hyper_.head_k - hyper_.n_rot;
+    ggml_tensor* q = nullptr;  // [T, heads * head_k]
+    if (hyper_.q_rank > 0) {
+      LinearInput narrow(linear_.product(h, {w[LayerTensor::kQDown]}), w[LayerTensor::kQDownNorm],
+                         hyper_.norm_eps);
+      q = linear_.product(narrow, {w[LayerTensor::kQUp]});
+    } else {
+      q = linear_.product(h, {w[LayerTensor::kQ]});
+    }
+    ggml_tensor* const each = ggml_reshape_2d(c_, q, hyper_.head_k, heads * rows_);
+    ggml_tensor* const latent =
+        experts_.by_head(columns(each, 0, part), w[LayerTensor::kKeyUp], heads);
+    return joined(latent, columns(each, part, hyper_.n_rot), heads);
+  }
+
+  // What heads read, [T, heads * latent], as their values, [T, heads * head_v].
+  ggml_tensor* values_of_heads(int i, ggml_tensor* read) {
+    const int heads = hyper_.layer[i].heads;
+    const int64_t rows = read->ne[1];
+    ggml_tensor* const values =
+        experts_.by_head(ggml_reshape_2d(c_, read, hyper_.latent, heads * rows),
+                         weights_.layers[i][LayerTensor::kValueUp], heads);
+    return ggml_reshape_2d(c_, values, int64_t{heads} * hyper_.head_v, rows);
+  }
+
+  // [T * heads, a] and [T * heads, b] as [T, heads * (a + b)]. ggml shares the last dimension out.
+  ggml_tensor* joined(ggml_tensor* a, ggml_tensor* b, int heads) {
+    const auto by_row = [&](ggml_tensor* x) {
+      return ggml_view_3d(c_, x, x->ne[0], heads, rows_, x->nb[1],
+                          static_cast<size_t>(heads) * x->nb[1], 0);
+    };
+    ggml_tensor* const both = ggml_concat(c_, by_row(a), by_row(b), 0);
+    return ggml_reshape_2d(c_, both, both->ne[0] * heads, rows_);
+  }
+
+  // Columns [first, first + count) of [T, n].
+  ggml_tensor* columns(ggml_tensor* x, int first, int count) {
+    return ggml_view_2d(c_, x, count, x->ne[1], x->nb[1],
+                        static_cast<size_t>(first) * sizeof(float));
   }
 
   // [T, heads * d] as [T, heads, d].
@@ -180,9 +237,10 @@ class GraphBuilder {
     const LayerWeights& w = weights_.layers[i];
     const LayerHyper& layer = hyper_.layer[i];
     ggml_tensor* k = normed_heads(p.k, layer.kv_heads, w[LayerTensor::kKNorm]);
-    ggml_tensor* args[] = {k, heads_of(p.v, layer.kv_heads, hyper_.dv)};
-    return ggml_custom_4d(c_, GGML_TYPE_F32, 1, 1, 1, 1, args, 2, append_node, GGML_N_TASKS_MAX,
-                          &ops_[i]);
+    ggml_tensor* args[] = {k, nullptr};
+    if (p.v != nullptr) args[1] = heads_of(p.v, layer.kv_heads, hyper_.dv);
+    return ggml_custom_4d(c_, GGML_TYPE_F32, 1, 1, 1, 1, args, p.v == nullptr ? 1 : 2, append_node,
+                          GGML_N_TASKS_MAX, &ops_[i]);
   }
 
   ggml_tensor* attend(int i, ggml_tensor* q, ggml_tensor* stored) {
@@ -215,6 +273,15 @@ class GraphBuilder {
                          w[LayerTensor::kDown]);
   }
 
+  // What every row takes, beside its experts.
+  ggml_tensor* add_shared(const LayerWeights& w, LinearInput& h, ggml_tensor* x) {
+    ggml_tensor* const down = w[LayerTensor::kDownShared];
+    if (down == nullptr) return x;
+    LinearInput inner = linear_.gated(h, {w[LayerTensor::kGateShared]}, {w[LayerTensor::kUpShared]},
+                                      activation(), down);
+    return linear_.product(inner, {down}, x);
+  }
+
   ExpertTerms expert_terms(const LayerWeights& w) {
     return {.router = term(w, LayerTensor::kRouter, LayerTensor::kRouterBias),
             .gate = term(w, LayerTensor::kGateExperts, LayerTensor::kGateExpertsBias),
@@ -222,7 +289,9 @@ class GraphBuilder {
             .down = term(w, LayerTensor::kDownExperts, LayerTensor::kDownExpertsBias),
             .activation = activation(),
             .experts = hyper_.experts,
-            .used = hyper_.experts_used};
+            .used = hyper_.experts_used,
+            .rule = hyper_.router,
+            .choice_bias = w[LayerTensor::kChoiceBias]};
   }
 
   const Hyperparameters& hyper_;

@@ -118,6 +118,7 @@ TEST_P(GuardPages, nothing_outside_the_operands_is_touched) {
           c.bias = c.live = c.gaps = variant == 1;
           if (variant >= 2) c.rotary = RotaryLayout::kHalves, c.n_rot = dk / 4 * 2;
           if (c.n_rot == 0) c.rotary = RotaryLayout::kNone;
+          if (variant == 3) c.rot_first = dk - c.n_rot;
           if (variant == 2)
             c.plan = PlanKind::kMixed, c.tile_masks = true, c.tags = 2, c.deltas = 2;
           if (variant == 2 && c.n_rot == 0) c.deltas = 0;

@@ -134,11 +134,32 @@ TEST(ReferenceGrid, latent_attention_with_values_inside_the_keys_and_apart) {
                  .kv_heads = 1,
                  .dk = 576,
                  .dv = 512,
-                 .seqs = {seq}},
+                 .seqs = {seq},
+                 .rotary = RotaryLayout::kAdjacent,
+                 .n_rot = 64,
+                 .rot_first = 512},
                 isa);
         }
       }
     }
+  }
+}
+
+// As the largest models have it: two items a token.
+TEST(ReferenceGrid, latent_attention_of_128_heads_on_one_key) {
+  for (Isa isa : tested_isas()) {
+    check({.k = Format::kBf16,
+           .v = Format::kBf16,
+           .alias = true,
+           .heads = 128,
+           .kv_heads = 1,
+           .dk = 576,
+           .dv = 512,
+           .seqs = {{2, 67}, {1, 3}},
+           .rotary = RotaryLayout::kAdjacent,
+           .n_rot = 64,
+           .rot_first = 512},
+          isa);
   }
 }
 

@@ -5,6 +5,8 @@
 #include <cmath>
 #include <functional>
 #include <numbers>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "attention/rotation.h"
@@ -140,6 +142,35 @@ TEST(Rotation, scores_depend_on_the_distance_only) {
       };
       EXPECT_NEAR(score(10, 3), score(100010, 100003), 1e-5);
       EXPECT_GT(std::fabs(score(10, 3) - score(10, 4)), 1e-3);
+    }
+  }
+}
+
+// Latent attention turns the last dims of a key: what lies before them is copied, and they turn as
+// if they stood alone.
+TEST(Rotation, dims_behind_the_first_turn_as_if_they_stood_alone) {
+  for (Isa isa : tested_isas()) {
+    for (RotaryLayout layout : {RotaryLayout::kAdjacent, RotaryLayout::kHalves}) {
+      constexpr int kDims = 27, kFirst = 10, kTurns = 12;
+      const auto frequencies = *rotary_frequencies(rope(layout, kTurns));
+      const std::vector<int64_t> positions = {5, 71};
+      std::vector<float> cos(kTurns), sin(kTurns), in(2 * kDims), whole(2 * kDims);
+      rotary_table(frequencies, positions, cos.data(), sin.data());
+      for (size_t i = 0; i < in.size(); ++i) in[i] = static_cast<float>(random_normal(3, i));
+      const auto rows = [](auto* data, int64_t d) {
+        return View<std::remove_pointer_t<decltype(data)>, 3>{data, {2, 1, d}, {kDims, kDims, 1}};
+      };
+      const auto* source = std::as_const(in).data();
+      rotate_rows(isa, {layout, kTurns, cos.data(), sin.data(), kFirst}, rows(source, kDims),
+                  rows(whole.data(), kDims));
+      std::vector<float> alone = in;
+      rotate_rows(isa, {layout, kTurns, cos.data(), sin.data()},
+                  rows(source + kFirst, kDims - kFirst),
+                  rows(alone.data() + kFirst, kDims - kFirst));
+      EXPECT_EQ(whole, alone);
+      rotate_rows(isa, {layout, kTurns, cos.data(), sin.data(), kFirst}, rows(source, kDims),
+                  rows(in.data(), kDims));
+      EXPECT_EQ(in, whole) << "in place";
     }
   }
 }

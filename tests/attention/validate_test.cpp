@@ -27,6 +27,10 @@ const Fault kFaults[] = {
      [](Plan&, Call& c) {
        c.rotary = {RotaryLayout::kHalves, 34, c.q.data, c.q.data};
      }},
+    {"rotated dims' first", "16 rotated dims from dim 18 of 32",
+     [](Plan&, Call& c) {
+       c.rotary = {RotaryLayout::kHalves, 16, c.q.data, c.q.data, 18};
+     }},
     {"rotation table", "without its cos",
      [](Plan&, Call& c) {
        c.rotary = {RotaryLayout::kHalves, 16, nullptr, nullptr};

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <numeric>
 #include <set>
@@ -23,9 +24,10 @@ struct Choice {
   std::vector<int32_t> experts;
   std::vector<float> shares;
 };
-Choice choose(const std::vector<float>& logits, size_t used) {
+Choice choose(const std::vector<float>& logits, size_t used, const RouterRule& rule = {},
+              const float* bias = nullptr) {
   Choice c{std::vector<int32_t>(used, -1), std::vector<float>(used, -1)};
-  choose_experts(logits, c.experts, c.shares);
+  choose_experts(rule, logits, bias, c.experts, c.shares);
   return c;
 }
 
@@ -65,6 +67,95 @@ TEST(ChooseExperts, are_the_largest_with_the_softmax_over_all_normalised_over_th
   }
 }
 
+// Any rule from its formula, in fp64: scores of all, groups by the sum of their two best, the best
+// of what is left, the shares of those.
+Choice chosen_by_formula(const std::vector<float>& logits, size_t used, const RouterRule& rule,
+                         const float* bias) {
+  const size_t n = logits.size(), size = n / static_cast<size_t>(rule.groups);
+  std::vector<double> score(n), key(n);
+  double all = 0;
+  for (const float x : logits) all += std::exp(static_cast<double>(x));
+  for (size_t e = 0; e < n; ++e) {
+    const double x = std::exp(static_cast<double>(logits[e]));
+    score[e] = rule.score == RouterScore::kSoftmax ? x / all : x / (1 + x);
+    key[e] = score[e] + (bias != nullptr ? static_cast<double>(bias[e]) : 0);
+  }
+  const auto order_of = [](const std::vector<double>& values) {
+    std::vector<int32_t> order(values.size());
+    std::iota(order.begin(), order.end(), 0);
+    std::ranges::stable_sort(order, [&](int32_t a, int32_t b) {
+      return values[static_cast<size_t>(a)] > values[static_cast<size_t>(b)];
+    });
+    return order;
+  };
+  std::vector<double> of_group;
+  for (size_t g = 0; g < n && rule.groups > 1; g += size) {
+    std::vector<double> in(key.begin() + static_cast<std::ptrdiff_t>(g),
+                           key.begin() + static_cast<std::ptrdiff_t>(g + size));
+    std::ranges::sort(in, std::greater<>());
+    of_group.push_back(in[0] + in[1]);
+  }
+  const std::vector<int32_t> groups = order_of(of_group);
+  for (size_t i = static_cast<size_t>(rule.groups_used); i < groups.size(); ++i) {
+    for (size_t e = 0; e < size; ++e) key[static_cast<size_t>(groups[i]) * size + e] = -kInf;
+  }
+  Choice c;
+  double sum = 0;
+  for (const int32_t e : order_of(key)) {
+    if (c.experts.size() == used) break;
+    c.experts.push_back(e);
+    sum += score[static_cast<size_t>(e)];
+  }
+  const double divisor = rule.normalised ? std::max(sum, 0x1p-14) : 1;
+  for (const int32_t e : c.experts) {
+    const double share = score[static_cast<size_t>(e)] / divisor * static_cast<double>(rule.scale);
+    c.shares.push_back(static_cast<float>(share));
+  }
+  return c;
+}
+
+TEST(ChooseExperts, of_every_rule_are_those_of_its_formula) {
+  int groups_matter = 0, bias_matters = 0;
+  for (uint64_t seed = 0; seed < 400; ++seed) {
+    RouterRule rule;
+    rule.score = seed % 2 == 0 ? RouterScore::kSoftmax : RouterScore::kSigmoid;
+    rule.normalised = seed / 2 % 2 == 0;
+    rule.scale = seed / 4 % 2 == 0 ? 1.0f : 2.5f;
+    constexpr int kGroups[][2] = {{1, 1}, {8, 4}, {4, 1}, {2, 1}};
+    rule.groups = kGroups[seed / 8 % 4][0];
+    rule.groups_used = kGroups[seed / 8 % 4][1];
+    const size_t experts = seed % 3 == 0 ? 64 : 16, used = 1 + seed % 4;
+    std::vector<float> logits(experts), bias(experts);
+    for (size_t e = 0; e < experts; ++e) {
+      logits[e] = static_cast<float>(2 * random_normal(seed, e));
+      bias[e] = static_cast<float>(0.2 * random_normal(seed + 1000, e));
+    }
+    const float* const added = seed % 5 < 3 ? bias.data() : nullptr;
+    const Choice got = choose(logits, used, rule, added);
+    const Choice expected = chosen_by_formula(logits, used, rule, added);
+    ASSERT_EQ(got.experts, expected.experts) << seed;
+    for (size_t i = 0; i < used; ++i) {
+      EXPECT_NEAR(got.shares[i], expected.shares[i], 1e-6 * (1 + expected.shares[i])) << seed;
+    }
+    RouterRule whole = rule;
+    whole.groups = whole.groups_used = 1;
+    groups_matter += choose(logits, used, whole, added).experts != got.experts;
+    bias_matters += choose(logits, used, rule, nullptr).experts != got.experts;
+  }
+  EXPECT_GT(groups_matter, 40);
+  EXPECT_GT(bias_matters, 40);
+}
+
+// No chosen expert has a score to speak of: what they would be divided by is bounded.
+TEST(ChooseExperts, shares_of_vanishing_scores_stay_small) {
+  RouterRule rule;
+  rule.score = RouterScore::kSigmoid;
+  const Choice c = choose({-30, -200, -31}, 2, rule);
+  EXPECT_EQ(c.experts, (std::vector<int32_t>{0, 2}));
+  EXPECT_LT(c.shares[0], 1e-8f);
+  EXPECT_GT(c.shares[0], c.shares[1]);
+}
+
 TEST(ChooseExperts, of_equals_the_first_are_chosen) {
   EXPECT_EQ(choose({1, 2, 2, 1, 2}, 3).experts, (std::vector<int32_t>{1, 2, 4}));
   EXPECT_EQ(choose({0, 0, 0, 0}, 2).experts, (std::vector<int32_t>{0, 1}));
@@ -88,6 +179,12 @@ TEST(ChooseExperts, a_nan_reaches_the_shares_and_no_expert_is_out_of_range) {
     EXPECT_EQ(std::set<int32_t>(c.experts.begin(), c.experts.end()).size(), 2u);
     for (const int32_t e : c.experts) EXPECT_TRUE(e >= 0 && e < 4) << e;
     for (const float share : c.shares) EXPECT_TRUE(std::isnan(share)) << share;
+    for (const RouterScore score : {RouterScore::kSoftmax, RouterScore::kSigmoid}) {
+      const Choice grouped =
+          choose(logits, 2, {.score = score, .normalised = false, .groups = 2, .groups_used = 1});
+      EXPECT_EQ(grouped.experts[0] / 2, grouped.experts[1] / 2) << "of one group";
+      EXPECT_NE(grouped.experts[0], grouped.experts[1]);
+    }
   }
 }
 

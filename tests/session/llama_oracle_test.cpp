@@ -40,7 +40,7 @@ double tolerance(const tiny::Spec& spec, double yardstick, double fp32) {
 
 // Experts go through other nodes with ggml's products than with heed's.
 std::vector<Linear> products_of(const tiny::Spec& spec) {
-  if (spec.experts > 0) return {Linear::kHeed, Linear::kGgml};
+  if (spec.experts > 0 || spec.latent > 0) return {Linear::kHeed, Linear::kGgml};
   return {Linear::kHeed};
 }
 
@@ -134,12 +134,15 @@ TEST(Oracle, every_description_is_among_the_models) {
   for (const OracleVariant& variant : test::kOracleVariants) cover(variant);
   for (const OracleVariant& variant : test::kExpertVariants) cover(variant);
   for (const auto& variant : test::kEncoderVariants) cover(variant);
+  for (const OracleVariant& variant : test::kLatentVariants) cover(variant);
   EXPECT_EQ(covered, supported_architectures());
 }
 
 constexpr auto kVariantName = [](const auto& info) { return std::string(info.param.name); };
 INSTANTIATE_TEST_SUITE_P(Tiny, Oracle, testing::ValuesIn(test::kOracleVariants), kVariantName);
 INSTANTIATE_TEST_SUITE_P(TinyExperts, Oracle, testing::ValuesIn(test::kExpertVariants),
+                         kVariantName);
+INSTANTIATE_TEST_SUITE_P(TinyLatent, Oracle, testing::ValuesIn(test::kLatentVariants),
                          kVariantName);
 
 // Q4_0 is the type whose weights ggml's faster products want rearranged. They round activations

@@ -32,14 +32,15 @@ constexpr Variant kVariants[] = {{"llama_tied", "llama", true},
                                  {"gemma3_windows", "gemma3", true},
                                  {"phi3_fused", "phi3", true},
                                  {"qwen3moe", "qwen3moe", true},
-                                 {"gpt_oss", "gpt-oss", false}};
+                                 {"gpt_oss", "gpt-oss", false},
+                                 {"deepseek2", "deepseek2", false}};
 constexpr ggml_type kTypes[] = {GGML_TYPE_Q4_0, GGML_TYPE_Q8_0, GGML_TYPE_Q4_K, GGML_TYPE_Q6_K,
                                 GGML_TYPE_MXFP4};
 
 // Rows in whole blocks of 256, outputs that fill no whole group of heed's layout.
 tiny::Spec spec_of(const Variant& variant) {
   const std::string arch = variant.arch;
-  const bool experts = arch == "qwen3moe" || arch == "gpt-oss";
+  const bool experts = arch == "qwen3moe" || arch == "gpt-oss" || arch == "deepseek2";
   tiny::Spec spec = experts ? tiny::expert_spec(arch) : tiny::Spec();
   spec.arch = arch;
   spec.tied = variant.tied;
@@ -52,6 +53,11 @@ tiny::Spec spec_of(const Variant& variant) {
   spec.kv_heads = 2;
   spec.dk = 64;
   spec.vocab = 90;
+  if (arch == "deepseek2") {
+    spec.kv_heads = 1;
+    spec.q_rank = spec.latent = spec.key_part = 256;
+    spec.head_v = 64;
+  }
   if (spec.arch == "gemma3") {
     spec.layers = 4;
     spec.window = 40;

@@ -46,6 +46,12 @@ const Choice kChoices[] = {
     {"linear_beside_windows_with_a_base",
      of("gemma3", 6, 40),
      {.scaling = RopeScaling::kLinear, .factor = 4, .base = 1e5}},
+    {"yarn_of_latent_attention",
+     tiny::expert_spec("deepseek2"),
+     {.scaling = RopeScaling::kYarn, .factor = 4, .original_context = 128}},
+    {"factor_of_stretched_latent_attention",
+     scaled(tiny::expert_spec("deepseek2"), "yarn", 8),
+     {.factor = 2}},
     {"base_of_windows_too", of("olmo2", 4, 40), {.base = 1e5}},
 };
 

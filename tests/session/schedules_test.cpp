@@ -23,7 +23,7 @@ TEST_P(ScheduleBits, accurate_logits_too) {
 
 INSTANTIATE_TEST_SUITE_P(Architectures, ScheduleBits,
                          testing::Values("llama", "qwen2", "gemma3", "mistral3", "gemma2", "phi3",
-                                         "olmo2", "smollm3", "qwen3moe", "gpt-oss"),
+                                         "olmo2", "smollm3", "qwen3moe", "gpt-oss", "deepseek2"),
                          [](const auto& info) {
                            std::string name = info.param;
                            std::ranges::replace(name, '-', '_');

@@ -48,7 +48,8 @@ struct AttentionCase {
   int tags = 1;
   RotaryLayout rotary = RotaryLayout::kNone;
   int n_rot = 0;
-  int deltas = 0;  // rot deltas that ranges choose from
+  int rot_first = 0;  // dim at which those begin
+  int deltas = 0;     // rot deltas that ranges choose from
   Layout layout = Layout::kContiguous;
   int threads = 1;
   uint64_t seed = 1;
@@ -128,6 +129,7 @@ inline std::string to_text(const AttentionCase& c) {
   if (c.tags != 1) out << " tags=" << c.tags;
   if (c.rotary != RotaryLayout::kNone) {
     out << " rotary=" << detail::name_of(detail::kRotaries, c.rotary) << " n_rot=" << c.n_rot;
+    if (c.rot_first != 0) out << " rot_first=" << c.rot_first;
   }
   if (c.deltas) out << " deltas=" << c.deltas;
   if (c.layout != Layout::kContiguous) {
@@ -147,8 +149,9 @@ inline bool parse_field(const std::string& key, const std::string& value, Attent
       {"head_map", &c.head_map}, {"tile_masks", &c.tile_masks},
       {"ragged", &c.ragged}};
   const std::map<std::string, int*> ints = {
-      {"heads", &c.heads}, {"kv", &c.kv_heads}, {"dk", &c.dk},         {"dv", &c.dv},
-      {"tags", &c.tags},   {"n_rot", &c.n_rot}, {"deltas", &c.deltas}, {"threads", &c.threads}};
+      {"heads", &c.heads}, {"kv", &c.kv_heads},   {"dk", &c.dk},
+      {"dv", &c.dv},       {"tags", &c.tags},     {"rot_first", &c.rot_first},
+      {"n_rot", &c.n_rot}, {"deltas", &c.deltas}, {"threads", &c.threads}};
   const std::map<std::string, float*> floats = {{"scale", &c.scale}, {"softcap", &c.softcap}};
   if (auto it = flags.find(key); it != flags.end()) return *it->second = value == "1", true;
   if (auto it = ints.find(key); it != ints.end()) return *it->second = std::stoi(value), true;

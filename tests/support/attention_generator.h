@@ -109,6 +109,7 @@ class CaseGenerator {
     if (random.below(5) == 0) {
       c.rotary = random.below(2) == 0 ? RotaryLayout::kAdjacent : RotaryLayout::kHalves;
       c.n_rot = random.below(2) == 0 ? c.dk : c.dk / 4 * 2;
+      if (c.heads % 2 == 0) c.rot_first = c.dk - c.n_rot;
     }
   }
 

@@ -273,7 +273,7 @@ class AttentionProblem {
   void make_rotary() {
     if (case_.rotary == RotaryLayout::kNone) return;
     const int half = case_.n_rot / 2;
-    call_.rotary = {case_.rotary, case_.n_rot, nullptr, nullptr};
+    call_.rotary = {case_.rotary, case_.n_rot, nullptr, nullptr, case_.rot_first};
     const auto angles = [&](int64_t n, std::vector<float>& cos, std::vector<float>& sin) {
       for (int64_t i = 0; i < n * half; ++i) {
         const double angle = 6.28 * random_.uniform();

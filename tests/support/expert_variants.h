@@ -82,4 +82,93 @@ inline const OracleVariant kExpertVariants[] = {
                                              })},
 };
 
+// DeepSeek's: one vector a token that keys and values of all heads are made of.
+inline tiny::Spec make_latent(const std::function<void(tiny::Spec&)>& edit) {
+  return make_experts("deepseek2", edit);
+}
+
+inline void stretch(tiny::Spec& s, float share) {
+  s.rope_scaling = "yarn";
+  s.rope_factor = 8;
+  s.rope_original_context = 64;
+  if (share > 0) s.numbers.emplace_back("rope.scaling.yarn_log_multiplier", share);
+}
+
+// As the third version has it: a sigmoid, a bias of the choice alone, groups.
+inline void choose_as_v3(tiny::Spec& s) {
+  s.experts = 16;
+  s.experts_used = 4;
+  s.ff = 64;
+  s.choice_bias = true;
+  s.integers = {
+      {"expert_gating_func", 2}, {"expert_group_count", 4}, {"expert_group_used_count", 2}};
+  s.flags = {"expert_weights_norm"};
+  s.numbers.emplace_back("expert_weights_scale", 2.5f);
+}
+
+inline const OracleVariant kLatentVariants[] = {
+    {"deepseek2_lite", make_latent([](tiny::Spec&) {})},
+    {"deepseek2_lite_stretched", make_latent([](tiny::Spec& s) {
+       stretch(s, 0.0707f);
+       s.integers = {{"expert_gating_func", 1}};
+     })},
+    {"deepseek2_lite_f16", make_latent([](tiny::Spec& s) {
+       s.weight_type = tiny::kTensorF16;
+       // All take part: a last bit of f16 decides between two experts that nearly tie.
+       s.experts = s.experts_used = 4;
+     })},
+    {"deepseek2_v2", make_latent([](tiny::Spec& s) {
+       s.q_rank = 48;
+       stretch(s, 0.0707f);
+       s.numbers.emplace_back("expert_weights_scale", 4.0f);
+     })},
+    {"deepseek2_v3", make_latent([](tiny::Spec& s) {
+       s.q_rank = 48;
+       stretch(s, 0.1f);
+       choose_as_v3(s);
+     })},
+    // Rows of every matrix in whole blocks: no product is ggml's.
+    {"deepseek2_v3_heeds_products", make_latent([](tiny::Spec& s) {
+       s.q_rank = s.latent = 64;
+       s.key_part = s.head_v = 32;
+       choose_as_v3(s);
+     })},
+    {"deepseek2_128_heads", make_latent([](tiny::Spec& s) {
+       s.heads = 128;
+       s.layers = 1;
+       s.latent = s.n_rot = 16;
+       s.key_part = s.head_v = 32;
+     })},
+    {"deepseek2_stretched_without_a_share", make_latent([](tiny::Spec& s) {
+       stretch(s, 0);
+       // All scores grow with its logarithm to the fourth, and what fp32 rounds with them.
+       s.rope_factor = 2;
+     })},
+    {"deepseek2_yarn_lengthened", make_latent([](tiny::Spec& s) {
+       stretch(s, 0.05f);
+       s.numbers.emplace_back("rope.scaling.attn_factor", 0.9f);
+     })},
+    {"deepseek2_sigmoid_that_is_not_normalised", make_latent([](tiny::Spec& s) {
+       s.integers = {{"expert_gating_func", 2}};
+     })},
+    {"deepseek2_normalised_softmax_with_bias_and_groups", make_latent([](tiny::Spec& s) {
+       choose_as_v3(s);
+       s.integers[0].second = 1;
+     })},
+    {"deepseek2_softmax_of_the_chosen", make_latent([](tiny::Spec& s) {
+       s.integers = {{"expert_gating_func", 3}};
+       s.numbers.emplace_back("expert_weights_scale", 1.5f);
+     })},
+    {"deepseek2_experts_from_the_first_layer", make_latent([](tiny::Spec& s) {
+       s.dense_layers = 0;
+       s.shared_experts = 1;
+       s.tied = true;
+     })},
+    {"deepseek2_without_experts", make_latent([](tiny::Spec& s) {
+       s.integers = {{"expert_feed_forward_length", 96}};
+       s.experts = s.experts_used = s.shared_experts = 0;
+       s.dense_layers = s.layers;
+     })},
+};
+
 }  // namespace heed::test

@@ -28,6 +28,15 @@ Status accept(size_t size, const Open& open) {
   return status;
 }
 
+// The file with a tensor that is larger by one in one of its dimensions.
+inline tiny::File with_one_more(tiny::File file, size_t tensor, size_t dimension) {
+  tiny::Tensor& t = file.tensors[tensor];
+  const size_t row = t.data.size() / t.ne[dimension];
+  ++t.ne[dimension];
+  t.data.resize(t.data.size() + row);
+  return file;
+}
+
 inline Status read_bytes(const std::vector<uint8_t>& bytes) {
   return accept(bytes.size(), [&] { return GgufFile::from_bytes(bytes, "memory"); });
 }

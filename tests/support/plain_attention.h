@@ -106,8 +106,8 @@ class PlainAttention {
     const int half = call_.rotary.n_rot / 2;
     const bool adjacent = call_.rotary.layout == RotaryLayout::kAdjacent;
     for (int i = 0; i < half; ++i) {
-      Real& x = q[adjacent ? 2 * i : i];
-      Real& y = q[adjacent ? 2 * i + 1 : i + half];
+      Real& x = q[call_.rotary.first + (adjacent ? 2 * i : i)];
+      Real& y = q[call_.rotary.first + (adjacent ? 2 * i + 1 : i + half)];
       const Real old = x;
       x = turn(old, y, cos[i], sin[i]);
       y = turn(y, old, cos[i], -sin[i]);  // y cos + x sin

@@ -24,7 +24,7 @@ struct Work {
 };
 
 inline tiny::Spec schedule_spec(const std::string& arch) {
-  const bool experts = arch == "qwen3moe" || arch == "gpt-oss";
+  const bool experts = arch == "qwen3moe" || arch == "gpt-oss" || arch == "deepseek2";
   tiny::Spec spec = experts ? tiny::expert_spec(arch) : tiny::Spec();
   spec.arch = arch;
   spec.weight_type = tiny::kTensorQ4_0;
@@ -35,6 +35,7 @@ inline tiny::Spec schedule_spec(const std::string& arch) {
   }
   if (arch == "gemma2") spec.window = 40;
   spec.fused_qkv = arch == "phi3";
+  if (arch == "deepseek2") spec.key_part = spec.head_v = spec.q_rank = 32;
   if (arch == "mistral3") {
     spec.rope_original_context = 32;
     spec.numbers = {{"attention.temperature_scale", 0.3f}};

@@ -23,6 +23,11 @@ struct Spec {
   std::string arch = "llama";
   int layers = 2, embd = 64, heads = 4, kv_heads = 2, dk = 16, ff = 96, vocab = 80;
   int experts = 0, experts_used = 0;  // with feed-forwards of ff each
+  // Latent attention: heads project keys of key_part + n_rot dims and values of head_v; the store
+  // has keys of latent + n_rot.
+  int latent = 0, key_part = 24, head_v = 20, q_rank = 0;
+  int dense_layers = 0, shared_experts = 0;
+  bool choice_bias = false;
   int context = 512;
   bool tied = true;
   bool biases = false;        // q, k, v
@@ -41,6 +46,8 @@ struct Spec {
   bool unrotated = false;                    // Granite's switch
   bool fused_qkv = false;                    // q, k and v in one tensor, with their biases
   std::vector<std::pair<std::string, float>> numbers = {};  // more keys of the section
+  std::vector<std::pair<std::string, uint32_t>> integers = {};
+  std::vector<std::string> flags = {};  // that are true
   uint32_t weight_type = kTensorF32;
   bool text_vocabulary = false;  // SentencePiece with byte tokens; else no vocabulary
   bool space_token = false;      // else a space is three byte tokens, which prose does not survive
@@ -142,8 +149,9 @@ class ModelWriter {
     k.push_back(u32_key(key("feed_forward_length"), s_.ff));
     k.push_back(u32_key(key("attention.head_count"), s_.heads));
     k.push_back(u32_key(key("attention.head_count_kv"), s_.kv_heads));
-    k.push_back(u32_key(key("attention.key_length"), s_.dk));
-    k.push_back(u32_key(key("attention.value_length"), s_.dk));
+    k.push_back(u32_key(key("attention.key_length"), s_.latent > 0 ? s_.latent + s_.n_rot : s_.dk));
+    k.push_back(u32_key(key("attention.value_length"), s_.latent > 0 ? s_.latent : s_.dk));
+    if (s_.latent > 0) write_latent_keys();
     k.push_back(u32_key(key("rope.dimension_count"), n_rot()));
     k.push_back(f32_key(key("attention.layer_norm_rms_epsilon"), 1e-5f));
     if (s_.freq_base != 0) k.push_back(f32_key(key("rope.freq_base"), s_.freq_base));
@@ -176,6 +184,18 @@ class ModelWriter {
       if (own_base) k.push_back(f32_key(key("rope.freq_base_swa"), s_.freq_base_swa));
     }
     for (const auto& [name, value] : s_.numbers) k.push_back(f32_key(key(name.c_str()), value));
+    for (const auto& [name, value] : s_.integers) k.push_back(u32_key(key(name.c_str()), value));
+    for (const std::string& name : s_.flags) k.push_back(bool_key(key(name.c_str()), true));
+  }
+
+  void write_latent_keys() {
+    auto& k = file_.keys;
+    k.push_back(u32_key(key("attention.q_lora_rank"), s_.q_rank));
+    k.push_back(u32_key(key("attention.kv_lora_rank"), s_.latent));
+    k.push_back(u32_key(key("attention.key_length_mla"), s_.key_part + s_.n_rot));
+    k.push_back(u32_key(key("attention.value_length_mla"), s_.head_v));
+    k.push_back(u32_key(key("leading_dense_block_count"), s_.dense_layers));
+    k.push_back(u32_key(key("expert_shared_count"), s_.shared_experts));
   }
 
   void write_vocabulary() {
@@ -234,14 +254,18 @@ class ModelWriter {
       vector("rope_factors_long.weight", n_rot() / 2, 6.0, 1.0);
       vector("rope_factors_short.weight", n_rot() / 2, 1.5, 0.1);
     }
-    for (int i = 0; i < s_.layers; ++i) write_layer("blk." + std::to_string(i) + ".");
+    for (int i = 0; i < s_.layers; ++i) write_layer("blk." + std::to_string(i) + ".", i);
   }
 
-  void write_layer(const std::string& b) {
+  void write_layer(const std::string& b, int layer) {
     const bool pre_norms = !is({"olmo2"});
     if (pre_norms) vector(b + "attn_norm.weight", s_.embd, 1, 0.1);
-    write_projections(b);
-    matrix(b + "attn_output.weight", s_.heads * s_.dk, s_.embd);
+    if (s_.latent > 0) {
+      write_latent(b);
+    } else {
+      write_projections(b);
+    }
+    matrix(b + "attn_output.weight", s_.heads * (s_.latent > 0 ? s_.head_v : s_.dk), s_.embd);
     if (s_.other_biases) vector(b + "attn_output.bias", s_.embd, 0, 0.3);
     if (is({"gpt-oss"})) {
       vector(b + "attn_sinks.weight", s_.heads, 0.5, 1);
@@ -250,12 +274,30 @@ class ModelWriter {
       vector(b + "ffn_norm.weight", s_.embd, 1, 0.1);
     }
     if (is({"qwen3moe"})) write_qk_norms(b);
-    if (s_.experts > 0) return write_experts(b);
+    if (s_.experts > 0 && layer >= s_.dense_layers) return write_experts(b);
     write_feed_forward(b);
     if (is({"gemma3", "qwen3", "olmo2"})) write_qk_norms(b);
     if (!is({"gemma2", "gemma3", "olmo2"})) return;
     vector(b + "post_attention_norm.weight", s_.embd, 1, 0.1);
     vector(b + "post_ffw_norm.weight", s_.embd, 1, 0.1);
+  }
+
+  void write_latent(const std::string& b) {
+    const int q = s_.heads * (s_.key_part + s_.n_rot);
+    const auto part = static_cast<uint64_t>(s_.key_part), latent = static_cast<uint64_t>(s_.latent),
+               value = static_cast<uint64_t>(s_.head_v), heads = static_cast<uint64_t>(s_.heads);
+    if (s_.q_rank > 0) {
+      matrix(b + "attn_q_a.weight", s_.embd, s_.q_rank);
+      vector(b + "attn_q_a_norm.weight", s_.q_rank, 1, 0.1);
+      matrix(b + "attn_q_b.weight", s_.q_rank, q, 1.5);
+    } else {
+      matrix(b + "attn_q.weight", s_.embd, q, 1.5);
+    }
+    matrix(b + "attn_kv_a_mqa.weight", s_.embd, s_.latent + s_.n_rot, 1.5);
+    vector(b + "attn_kv_a_norm.weight", s_.latent, 1, 0.1);
+    // Keys of heads have the size of what they are made of.
+    add(b + "attn_k_b.weight", {part, latent, heads}, 0, 1.5 / std::sqrt(s_.latent));
+    add(b + "attn_v_b.weight", {latent, value, heads}, 0, 1 / std::sqrt(s_.latent));
   }
 
   void write_projections(const std::string& b) {
@@ -300,6 +342,12 @@ class ModelWriter {
     add(b + "ffn_gate_exps.weight", {embd, ff, n}, 0, 1 / std::sqrt(s_.embd));
     add(b + "ffn_up_exps.weight", {embd, ff, n}, 0, 1 / std::sqrt(s_.embd));
     add(b + "ffn_down_exps.weight", {ff, embd, n}, 0, 1 / std::sqrt(s_.ff));
+    if (s_.shared_experts > 0) {
+      matrix(b + "ffn_gate_shexp.weight", s_.embd, s_.shared_experts * s_.ff);
+      matrix(b + "ffn_up_shexp.weight", s_.embd, s_.shared_experts * s_.ff);
+      matrix(b + "ffn_down_shexp.weight", s_.shared_experts * s_.ff, s_.embd);
+    }
+    if (s_.choice_bias) vector(b + "exp_probs_b.bias", s_.experts, 0, 0.1);
     if (!s_.other_biases) return;
     vector(b + "ffn_gate_inp.bias", s_.experts, 0, 0.5);
     add(b + "ffn_gate_exps.bias", {ff, n}, 0, 0.3);
@@ -311,7 +359,7 @@ class ModelWriter {
   File file_;
 };
 
-// The two descriptions with experts, with the tensors that they require.
+// The descriptions with experts, with the tensors that they require.
 inline Spec expert_spec(const std::string& arch) {
   Spec spec;
   spec.arch = arch;
@@ -324,6 +372,15 @@ inline Spec expert_spec(const std::string& arch) {
     spec.dk = 32;
     spec.window = 24;
     spec.freq_base_swa = 0;
+  }
+  if (arch == "deepseek2") {
+    spec.tied = false;
+    spec.layers = 3;
+    spec.kv_heads = 1;
+    spec.latent = 32;
+    spec.n_rot = 16;
+    spec.dense_layers = 1;
+    spec.shared_experts = 2;
   }
   return spec;
 }
