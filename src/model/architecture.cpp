@@ -174,6 +174,8 @@ constexpr Architecture kArchitectures[] = {
      .optional = kQkvBias | tensor_set(T::kOutBias, T::kUpBias, T::kDownBias),
      .fused = kEncoderFused,
      .keys = kEncoderKeys,
+     .key_format = Format::kF32,
+     .value_format = Format::kF32,
      .encoder = true,
      .learned_positions = true},
     {.name = "nomic-bert",
@@ -182,6 +184,8 @@ constexpr Architecture kArchitectures[] = {
      .optional = kQkvBias | tensor_set(T::kOutBias),
      .fused = kEncoderFused,
      .keys = kEncoderKeys,
+     .key_format = Format::kF32,
+     .value_format = Format::kF32,
      .encoder = true},
 };
 

@@ -30,7 +30,7 @@ constexpr uint64_t kPageOverhead = 32;
 
 uint64_t page_bytes(const Hyperparameters& hyper, const EngineOptions& options, Isa isa) {
   return kernels::format_ops(isa, options.k.value_or(hyper.arch->key_format)).k_bytes(hyper.dk) +
-         kernels::format_ops(isa, options.v.value_or(Format::kBf16)).v_bytes(hyper.dv) +
+         kernels::format_ops(isa, options.v.value_or(hyper.arch->value_format)).v_bytes(hyper.dv) +
          kPageOverhead;
 }
 
