@@ -158,7 +158,8 @@ struct Architecture {
   // 1/sqrt(dk): Gemma's 27B say so in their papers' configurations, not in the file. 0 = none.
   int wide_scale_layers = 0;
   // Keys with a large common part lose what tells them apart in bf16's 8 bits (docs/numerics.md).
-  Format key_format = Format::kBf16;
+  // An encoder's are read by one pass and gone: exact ones cost no memory that matters.
+  Format key_format = Format::kBf16, value_format = Format::kBf16;
   Gating gating = Gating::kNone;  // kNone: no experts
   // Keys and values are made of one vector a token, whose place in the store both share: queries
   // are turned into its space, and what they read is turned back (arXiv:2405.04434).

@@ -312,7 +312,7 @@ Result<ModelInfo> model_info(const GgufFile& file, const Hyperparameters& hyper)
     if (rope.factors == RopeFactors::kByContext) info.rope_context = hyper.original_context;
   }
   info.default_k = hyper.arch->key_format;
-  if (info.v_in_k) info.default_v = info.default_k;
+  info.default_v = info.v_in_k ? info.default_k : hyper.arch->value_format;
   for (const LayerHyper& layer : hyper.layer) info.window.push_back(layer.window);
   info.encoder = hyper.arch->encoder;
   const KeySection section(file, *hyper.arch);

@@ -31,13 +31,10 @@ constexpr uint64_t kArenaSlack = 2u << 20;
 constexpr uint64_t kPageOverhead = 32;
 
 uint64_t page_bytes(const Hyperparameters& hyper, const EngineOptions& options, Isa isa) {
-  const size_t k =
-      kernels::format_ops(isa, options.k.value_or(hyper.arch->key_format)).k_bytes(hyper.dk);
-  const size_t v =
-      hyper.latent > 0
-          ? 0
-          : kernels::format_ops(isa, options.v.value_or(Format::kBf16)).v_bytes(hyper.dv);
-  return k + v + kPageOverhead;
+  const Format k = options.k.value_or(hyper.arch->key_format);
+  const Format v = options.v.value_or(hyper.arch->value_format);
+  const size_t values = hyper.latent > 0 ? 0 : kernels::format_ops(isa, v).v_bytes(hyper.dv);
+  return kernels::format_ops(isa, k).k_bytes(hyper.dk) + values + kPageOverhead;
 }
 
 uint64_t lists_of(const Hyperparameters& hyper) {

@@ -203,8 +203,8 @@ const Case kCases[] = {
                        std::vector<int32_t>{-5, 3, 1 << 30}));
      },
      Code::kOk, ""},
-    {"another_tokenizer", true, [](auto& f) { f.set(text_key("tokenizer.ggml.model", "bert")); },
-     Code::kUnsupported, "bert"},
+    {"another_tokenizer", true, [](auto& f) { f.set(text_key("tokenizer.ggml.model", "t5")); },
+     Code::kUnsupported, "t5"},
     {"tokenizer_that_is_a_number", true, [](auto& f) { f.set(u32_key("tokenizer.ggml.model", 7)); },
      Code::kCorrupt, "tokenizer.ggml.model"},
     {"cutter_that_is_a_number", true, [](auto& f) { f.set(u32_key("tokenizer.ggml.pre", 7)); },

@@ -146,7 +146,7 @@ TEST(embed, nothing_stays_behind_a_call_an_error_or_a_cancel) {
     const Texts texts = some_texts();
     const auto before = embedded(*engine, texts);
     EXPECT_EQ(engine->store().bytes().pages, 0u);
-    for (const int node : {0, 5, 20}) {
+    for (const int node : {0, 5, 12}) {
       engine->fail_after_node(node);
       EXPECT_EQ(embed(*engine, texts).code(), Code::kInternal);
       engine->fail_after_node(-1);

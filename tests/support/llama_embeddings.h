@@ -28,8 +28,10 @@ inline Rows llama_embeddings(const std::string& path, const std::vector<std::vec
   int32_t total = 0;
   for (const auto& text : texts) total += static_cast<int32_t>(text.size());
   llama_context_params params = llama_context_default_params();
-  params.n_ctx = params.n_batch = params.n_ubatch = static_cast<uint32_t>(total);
   params.n_seq_max = static_cast<uint32_t>(texts.size());
+  // A multiple of the sequences: its reserved graph aborts in the pooling otherwise.
+  params.n_ctx = params.n_batch = params.n_ubatch =
+      (static_cast<uint32_t>(total) / 256 + 1) * 256 * params.n_seq_max;
   params.n_threads = params.n_threads_batch = 1;
   params.embeddings = true;
   params.pooling_type = static_cast<enum llama_pooling_type>(options.pooling);
