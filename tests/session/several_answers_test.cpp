@@ -19,8 +19,11 @@ tiny::Spec text_spec(tiny::TensorType weights) {
 GenerateOptions lively(uint32_t seed) {
   GenerateOptions options;
   options.max_tokens = 40;
-  options.sampler.temperature = 1.5f;
+  // Nearly flat, for a model of noise is very sure of itself.
+  options.sampler.temperature = 20;
   options.sampler.top_k = 0;
+  options.sampler.top_p = 1;
+  options.sampler.min_p = 0;
   options.sampler.repeat_penalty = 1.1f;
   options.sampler.seed = seed;
   return options;
