@@ -37,9 +37,9 @@ const std::string& calling_model() {
     out.set(tiny::text_key(
         "tokenizer.chat_template",
         "{% for t in tools %}{{ t | tojson }}{% endfor %}{% for m in messages %}<s>{{ m.role }}: "
-        "{{ m.content }}{% for c in m.tool_calls %}<tool_call>\n{\"name\": \"{{ c.function.name }}"
-        "\", \"arguments\": {{ c.function.arguments | tojson }}}\n</tool_call>{% endfor %}\n"
-        "{% endfor %}{% if add_generation_prompt %}<s>assistant: {% endif %}"));
+        "{{ m.content }}{% for c in m.tool_calls %}~{\"name\": \"{{ c.function.name }}\", "
+        "\"arguments\": {{ c.function.arguments | tojson }}}~{% endfor %}\n{% endfor %}"
+        "{% if add_generation_prompt %}<s>assistant: {% endif %}"));
     return out;
   }());
   return file.path();
