@@ -347,10 +347,12 @@ Status TokenGrammar::listen(Token token, std::string_view piece) {
     }
     if (trigger.anchored && heard_text_.size() > kLongestAnchored) continue;
     std::smatch match;
-    const auto from = heard_text_.cbegin() + static_cast<int64_t>(trigger.anchored ? 0 : recent);
-    const bool found = trigger.whole
-                           ? std::regex_match(heard_text_, match, trigger.pattern)
-                           : std::regex_search(from, heard_text_.cend(), match, trigger.pattern);
+    const size_t start = trigger.anchored ? 0 : recent;
+    const auto from = heard_text_.cbegin() + static_cast<int64_t>(start), to = heard_text_.cend();
+    const auto how =
+        start == 0 ? std::regex_constants::match_default : std::regex_constants::match_not_bol;
+    const bool found = trigger.whole ? std::regex_match(from, to, match, trigger.pattern)
+                                     : std::regex_search(from, to, match, trigger.pattern, how);
     if (!found) continue;
     // The grammar begins at the first group that took something, else at the match.
     size_t group = 0;
