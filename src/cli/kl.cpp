@@ -7,9 +7,9 @@
 
 #include "base/read_file.h"
 #include "base/text.h"
+#include "cli/evaluation_flags.h"
 #include "cli/interrupt.h"
 #include "cli/model_source.h"
-#include "cli/page_formats.h"
 #include "cli/parse.h"
 #include "cli/terminal.h"
 
@@ -55,17 +55,11 @@ class KlVerb final : public Verb {
   int run() override;
 
  private:
-  ProgressLine::Mode progress_mode() const {
-    if (quiet_) return ProgressLine::Mode::kOff;
-    return progress_ ? ProgressLine::Mode::kAlways : ProgressLine::Mode::kOnTerminal;
-  }
   Result<eval::KlReport> measure(ProgressLine& line);
 
   eval::KlOptions o_;
-  std::string model_, text_, against_ = "llama.cpp", weights_ = "stored", output_ = "text";
-  std::string linear_ = "heed";
-  PageFormats formats_;
-  bool offline_ = false, quiet_ = false, progress_ = false;
+  std::string model_, text_, against_ = "llama.cpp", weights_ = "stored";
+  EvaluationFlags flags_;
 };
 
 void KlVerb::options(CLI::App& app) {
@@ -82,37 +76,28 @@ void KlVerb::options(CLI::App& app) {
       "f32: both engines on a temporary F32 copy, heed with f32 pages unless -ctk, -ctv")
       ->check(one_of({"stored", "f32"}))
       ->capture_default_str();
-  formats_.bind(app);
-  add_linear(app, linear_);
-  add_threads(app, o_.threads);
-  add(app, "-o,--output", output_, "Form of the result")
-      ->check(one_of({"text", "json"}))
-      ->capture_default_str();
-  add_flag(app, "--offline", offline_, "Use only what is on this machine");
-  add_flag(app, "--progress", progress_, "Progress even when stderr is no terminal");
-  add_flag(app, "-q,--quiet", quiet_, "No progress");
+  flags_.bind(app, o_.threads);
 }
 
 Result<eval::KlReport> KlVerb::measure(ProgressLine& line) {
   HEED_ASSIGN(o_.text, read_text(text_));
-  HEED_ASSIGN(o_.model, model_path(model_, offline_, progress_mode()));
+  HEED_ASSIGN(o_.model, model_path(model_, flags_.offline, flags_.progress_mode()));
   o_.model_label = model_;
   o_.weights_f32 = weights_ == "f32";
-  HEED_ASSIGN(o_.linear, parse_linear(linear_));
-  HEED_TRY(formats_.settle(o_.engine));
+  HEED_TRY(flags_.settle(o_.engine, o_.linear));
   o_.cancel = &interrupt_token();
   o_.progress = [&line, phase = std::string()](const std::string& what, double fraction) mutable {
     line.show(fmt::format("{} {:3.0f} %", what, 100 * fraction), what != phase);
     phase = what;
   };
-  if (!quiet_) o_.say = [](const std::string& text) { note(text); };
+  if (!flags_.quiet) o_.say = [](const std::string& text) { note(text); };
   return eval::run_kl(o_);
 }
 
 int KlVerb::run() {
   watch_interrupts();
   set_last_words([] { return std::string("\nheed: interrupted; no figure was printed\n"); });
-  ProgressLine line(progress_mode());
+  ProgressLine line(flags_.progress_mode());
   const Result<eval::KlReport> report = measure(line);
   line.clear();
   if (report.code() == Code::kCancelled) {
@@ -121,7 +106,7 @@ int KlVerb::run() {
     return interrupt_exit_code();
   }
   if (!report.is_ok()) return fail(report.status());
-  if (output_ == "json") {
+  if (flags_.output == "json") {
     print_json(eval::to_json(*report));
   } else {
     fmt::print("{}", table(*report));

@@ -9,9 +9,9 @@
 
 #include "base/read_file.h"
 #include "base/text.h"
+#include "cli/evaluation_flags.h"
 #include "cli/interrupt.h"
 #include "cli/model_source.h"
-#include "cli/page_formats.h"
 #include "cli/parse.h"
 #include "cli/terminal.h"
 
@@ -76,19 +76,13 @@ class PerplexityVerb final : public Verb {
   int run() override;
 
  private:
-  ProgressLine::Mode progress_mode() const {
-    if (quiet_) return ProgressLine::Mode::kOff;
-    return progress_ ? ProgressLine::Mode::kAlways : ProgressLine::Mode::kOnTerminal;
-  }
   Status settle();
   Result<PerplexityReport> measure(ProgressLine& line);
 
   eval::PerplexityOptions o_;
-  std::string model_, file_, output_ = "text", compare_;
-  std::string linear_ = "heed";
-  PageFormats formats_;
+  std::string model_, file_, compare_;
   int batch_ = 2048, ubatch_ = 512;
-  bool offline_ = false, quiet_ = false, progress_ = false;
+  EvaluationFlags flags_;
 };
 
 void PerplexityVerb::options(CLI::App& app) {
@@ -111,26 +105,17 @@ void PerplexityVerb::options(CLI::App& app) {
   add(app, "--ubatch-size", ubatch_, "Tokens a step (-ub)")
       ->check(CLI::Range(1, EngineOptions::kMaxChunk))
       ->capture_default_str();
-  formats_.bind(app);
-  add_linear(app, linear_);
-  add_threads(app, o_.threads);
   add(app, "--compare", compare_, "Score the same windows with this engine too, and print both")
       ->check(one_of({"llama.cpp"}));
-  add(app, "-o,--output", output_, "Form of the result")
-      ->check(one_of({"text", "json"}))
-      ->capture_default_str();
-  add_flag(app, "--offline", offline_, "Use only what is on this machine");
-  add_flag(app, "--progress", progress_, "Progress even when stderr is no terminal");
-  add_flag(app, "-q,--quiet", quiet_, "No progress");
+  flags_.bind(app, o_.threads);
 }
 
 Status PerplexityVerb::settle() {
   HEED_ASSIGN(o_.text, read_text(file_));
-  HEED_ASSIGN(o_.model, model_path(model_, offline_, progress_mode()));
+  HEED_ASSIGN(o_.model, model_path(model_, flags_.offline, flags_.progress_mode()));
   o_.model_label = model_;
   o_.compare = !compare_.empty();
-  HEED_ASSIGN(o_.linear, parse_linear(linear_));
-  HEED_TRY(formats_.settle(o_.engine));
+  HEED_TRY(flags_.settle(o_.engine, o_.linear));
   o_.engine.chunk = std::min(batch_, ubatch_);
   return Status::ok();
 }
@@ -142,21 +127,21 @@ Result<PerplexityReport> PerplexityVerb::measure(ProgressLine& line) {
     line.show(fmt::format("{} {:3.0f} %", what, 100 * fraction));
   };
   o_.on_window = [&line](const PerplexityReport& r) { line.show(progress_text(r), r.done == 1); };
-  if (!quiet_) o_.say = [](const std::string& text) { note(text); };
+  if (!flags_.quiet) o_.say = [](const std::string& text) { note(text); };
   return eval::run_perplexity(o_);
 }
 
 int PerplexityVerb::run() {
   watch_interrupts();
   set_last_words([] { return std::string("\nheed: interrupted; no figure was printed\n"); });
-  ProgressLine line(progress_mode());
+  ProgressLine line(flags_.progress_mode());
   const Result<PerplexityReport> report = measure(line);
   line.clear();
   const bool before = report.code() == Code::kCancelled;
   if (!report.is_ok() && !before) return fail(report.status());
   const bool interrupted = before || report->interrupted;
   if (interrupted) acknowledge_interrupt();
-  if (!before && output_ == "json") {
+  if (!before && flags_.output == "json") {
     print_json(eval::to_json(*report));
   } else if (!before && report->done > 0) {
     fmt::print("{}", table(*report));

@@ -18,8 +18,8 @@ constexpr uint64_t kStepsOfAll = 50'000'000;
 
 // Triggers are short; text before this is not looked at again.
 constexpr size_t kTriggerWindow = 256;
-// A pattern of the whole text is tried on no more than this: std::regex recurses.
-constexpr size_t kLongestWhole = 4096;
+// A pattern that begins with the text is tried on no more than this: std::regex recurses.
+constexpr size_t kLongestAnchored = 4096;
 
 std::string piece_of(const llama_vocab* vocab, Token token) {
   std::string text(32, '\0');
@@ -137,13 +137,12 @@ Status TokenGrammar::set_triggers(const GrammarOptions& options) {
     if (trigger.kind == Kind::kWord) {
       made.word = trigger.text;
     } else {
-      std::string text = trigger.text;
-      const bool anchored = text.starts_with('^') && text.ends_with('$');
-      made.whole = anchored || trigger.kind == Kind::kWholePattern;
+      made.whole = trigger.kind == Kind::kWholePattern;
+      made.anchored = made.whole || trigger.text.starts_with('^');
       try {
-        made.pattern.assign(text);
+        made.pattern.assign(trigger.text);
       } catch (const std::regex_error& e) {
-        return error(Code::kInvalidArgument, "the trigger '", text,
+        return error(Code::kInvalidArgument, "the trigger '", trigger.text,
                      "' of a grammar is no regular expression: ", e.what());
       }
     }
@@ -346,12 +345,14 @@ Status TokenGrammar::listen(Token token, std::string_view piece) {
       if (at != std::string::npos) return wake(at);
       continue;
     }
-    if (trigger.whole && heard_text_.size() > kLongestWhole) continue;
+    if (trigger.anchored && heard_text_.size() > kLongestAnchored) continue;
     std::smatch match;
-    const auto from = heard_text_.cbegin() + static_cast<int64_t>(trigger.whole ? 0 : recent);
-    const bool found = trigger.whole
-                           ? std::regex_match(heard_text_, match, trigger.pattern)
-                           : std::regex_search(from, heard_text_.cend(), match, trigger.pattern);
+    const size_t start = trigger.anchored ? 0 : recent;
+    const auto from = heard_text_.cbegin() + static_cast<int64_t>(start), to = heard_text_.cend();
+    const auto how =
+        start == 0 ? std::regex_constants::match_default : std::regex_constants::match_not_bol;
+    const bool found = trigger.whole ? std::regex_match(from, to, match, trigger.pattern)
+                                     : std::regex_search(from, to, match, trigger.pattern, how);
     if (!found) continue;
     // The grammar begins at the first group that took something, else at the match.
     size_t group = 0;

@@ -59,8 +59,9 @@ class TokenGrammar {
     Partial partial;
   };
   struct Trigger {
-    bool whole = false;  // matches all that was said or nothing
-    std::string word;    // else `pattern`
+    bool anchored = false;  // begins where the text does
+    bool whole = false;     // and ends with it
+    std::string word;       // else `pattern`
     std::regex pattern;
   };
   struct Heard {
