@@ -9,9 +9,9 @@ namespace heed::cli {
 
 inline CLI::Option* add_prefill_order(CLI::App& app, std::string& value) {
   return add(app, "--prefill-order", value,
-             "Prompts go chunk by chunk through all layers (token) or whole through one layer "
+             "Prompts go through all layers chunk by chunk (token), or whole through one layer "
              "after "
-             "the other (layer); auto: by predicted memory")
+             "another (layer); auto: by predicted memory")
       ->check(one_of({"auto", "token", "layer"}))
       ->capture_default_str();
 }
