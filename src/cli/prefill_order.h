@@ -9,8 +9,8 @@ namespace heed::cli {
 
 inline CLI::Option* add_prefill_order(CLI::App& app, std::string& value) {
   return add(app, "--prefill-order", value,
-             "Read a prompt chunk by chunk through all layers (token), layer by layer (layer), or "
-             "as takes less memory")
+             "Prompts go through all layers chunk by chunk (token), or whole through one "
+             "layer after another (layer); auto: by predicted memory")
       ->check(one_of({"auto", "token", "layer"}))
       ->capture_default_str();
 }

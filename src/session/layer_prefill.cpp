@@ -21,17 +21,27 @@ namespace {
 class Filling {
  public:
   Filling(Store& store, SeqId seq) : store_(store), seq_(seq) {}
-  ~Filling() { store_.abort(seq_); }
+  ~Filling() {
+    if (open_) store_.abort(seq_);
+  }
   Filling(const Filling&) = delete;
   Filling& operator=(const Filling&) = delete;
 
-  Status begin(int64_t rows) { return store_.begin_filling(seq_, rows); }
+  Status begin(int64_t rows) {
+    HEED_TRY(store_.begin_filling(seq_, rows));
+    open_ = true;
+    return Status::ok();
+  }
   Status extend(int layer, int rows) { return store_.extend(seq_, layer, rows); }
-  void commit() { store_.commit(seq_); }
+  void commit() {
+    store_.commit(seq_);
+    open_ = false;
+  }
 
  private:
   Store& store_;
   SeqId seq_;
+  bool open_ = false;
 };
 
 class LayerPrefill {
