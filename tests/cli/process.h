@@ -109,6 +109,11 @@ class Process {
     return true;
   }
 
+  // With hold_input.
+  void type(const std::string& text) {
+    EXPECT_EQ(write(held_, text.data(), text.size()), static_cast<ssize_t>(text.size()));
+  }
+
   void close_input() {
     close(held_);
     held_ = -1;

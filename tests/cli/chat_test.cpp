@@ -1,0 +1,259 @@
+// heed chat through a pipe and on a terminal: every command, Ctrl-C, kept conversations.
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "process.h"
+#include "terminal_process.h"
+#include "tiny_chat.h"
+
+namespace heed::test {
+namespace {
+
+using Words = std::vector<std::string>;
+
+class Chat : public testing::Test {
+ protected:
+  Words words(const Words& more) const {
+    Words all = {"chat", file_.path(), "-t", "1", "--ignore-eos"};
+    all.insert(all.end(), more.begin(), more.end());
+    for (const auto& [option, value] : {std::pair{"--temp", "0"}, {"-n", "8"}}) {
+      if (std::find(more.begin(), more.end(), option) == more.end()) {
+        all.insert(all.end(), {option, value});
+      }
+    }
+    return all;
+  }
+
+  // Quiet: answers alone are on stdout.
+  Finished piped(const std::string& input, const Words& more = {"-q"}) {
+    Process::Options options = home_.options();
+    options.input = input;
+    return heed(words(more), options);
+  }
+
+  std::string answer_to(const std::string& message) {
+    const Finished end = piped(message + "\n");
+    EXPECT_EQ(end.code, 0) << end.err;
+    return end.out;
+  }
+
+  EmptyHome home_;
+  tiny::TemporaryFile file_{tiny::chat_file(1 << 17)};  // an answer without end takes seconds
+};
+
+TEST_F(Chat, a_pipe_is_answered_line_by_line) {
+  const std::string first = answer_to("hello");
+  EXPECT_FALSE(first.empty());
+  const Finished both = piped("hello\n\n   \nand you?\n");
+  EXPECT_EQ(both.code, 0) << both.err;
+  EXPECT_EQ(both.out.substr(0, first.size()), first);
+  EXPECT_GT(both.out.size(), first.size());
+  EXPECT_NE(both.out.substr(first.size()), answer_to("and you?")) << "the first message counts";
+  EXPECT_EQ(piped("hello").out, first) << "no line end behind the last message";
+  EXPECT_EQ(piped("\"\"\"\nhello\n").out, piped("\"\"\"\nhello\n\"\"\"\n").out);
+  EXPECT_EQ(piped("hel\\\nlo\n").out, piped("\"\"\"hel\nlo\"\"\"\n").out);
+  EXPECT_EQ(piped("").code, 0);
+}
+
+TEST_F(Chat, regen_undo_clear_and_system_answer_as_a_fresh_conversation) {
+  const std::string first = answer_to("hello"), other = answer_to("other");
+  EXPECT_EQ(piped("hello\n/regen\n").out, first + first);
+  EXPECT_EQ(piped("hello\n/undo\nother\n").out, first + other);
+  EXPECT_EQ(piped("hello\nmore\n/undo\n/undo\nother\n/exit\nnever read\n").out.substr(0, 4),
+            first.substr(0, 4));
+  EXPECT_EQ(piped("hello\n/clear\nother\n").out, first + other);
+  const std::string with_system = piped("hello\n", {"-q", "--system", "be brief"}).out;
+  EXPECT_NE(with_system, first);
+  EXPECT_EQ(piped("/system be brief\nhello\n").out, with_system);
+  EXPECT_EQ(piped("/system be brief\n/system -\nhello\n").out, first);
+  EXPECT_EQ(piped("/system be brief\n/system\n").out, "be brief\n");
+  EXPECT_EQ(piped("//help\n").out, answer_to("//help"));
+  EXPECT_NE(piped("//help\n").out, piped("/help\n").out);
+}
+
+TEST_F(Chat, a_regenerated_answer_with_a_seed_is_another_one_and_repeatable) {
+  const Words seeded = {"-q", "--temp", "2", "--top-k", "0", "--min-p", "0", "-s", "3"};
+  const std::string twice = piped("hello\n/regen\n", seeded).out;
+  const std::string once = piped("hello\n", seeded).out;
+  EXPECT_EQ(twice.substr(0, once.size()), once);
+  EXPECT_NE(twice, once + once);
+  EXPECT_EQ(piped("hello\n/regen\n", seeded).out, twice);
+}
+
+TEST_F(Chat, commands_say_what_they_did_or_what_is_wrong) {
+  const Finished end = piped(
+      "/help\n/stauts\n/undo\n/regen\nhello\n/status\n/undo\n/load nowhere\n"
+      "/save\n/save /nowhere/at/all\n",
+      {});
+  EXPECT_EQ(end.code, 0) << end.err;
+  for (const char* told : {"/regen", "/save FILE", "context", " of 131072 tokens", "last prompt",
+                           "last answer", "8 tokens in", "memory peak"}) {
+    EXPECT_NE(end.out.find(told), std::string::npos) << told << "\n" << end.out;
+  }
+  for (const char* told :
+       {"did you mean '/status'", "no message to take back", "there is no message yet",
+        "taken back: hello", "nowhere", "/save needs a FILE", "/nowhere/at/all"}) {
+    EXPECT_NE(end.err.find(told), std::string::npos) << told << "\n" << end.err;
+  }
+}
+
+TEST_F(Chat, a_kept_conversation_goes_on_where_it_was) {
+  const std::string path = home_.path() + "/talk.json";
+  const Finished whole = piped("hello\nmore\n");
+  EXPECT_EQ(piped("hello\n/save " + path + "\n").code, 0);
+  EXPECT_EQ(answer_to("hello") + piped("/load " + path + "\nmore\n").out, whole.out);
+  const auto json = nlohmann::json::parse(file_text(path));
+  EXPECT_EQ(json.at("messages").size(), 2u);
+  EXPECT_EQ(json.at("messages")[0].at("content"), "hello");
+  // The same by --session, three starts long.
+  const std::string session = home_.path() + "/session.json";
+  const Words keeping = {"--session", session};
+  std::string out = piped("hello\n", keeping).out;
+  const Finished second = piped("more\n", keeping);
+  EXPECT_NE(second.err.find("tokens ready"), std::string::npos) << second.err;
+  EXPECT_EQ(out + second.out, whole.out);
+  EXPECT_EQ(piped("/undo\nmore\n", keeping).out, second.out);
+  // What was computed may be lost or damaged: the conversation is not.
+  std::ofstream(session + ".kv", std::ios::binary | std::ios::trunc) << "rubbish";
+  const Finished damaged = piped("/undo\nmore\n", keeping);
+  EXPECT_EQ(damaged.out, second.out);
+  EXPECT_NE(damaged.err.find(".kv"), std::string::npos) << damaged.err;
+  std::filesystem::remove(session + ".kv");
+  EXPECT_EQ(piped("/undo\nmore\n", keeping).out, second.out);
+  std::ofstream(session, std::ios::trunc) << "{}";
+  const Finished broken = piped("more\n", keeping);
+  EXPECT_EQ(broken.code, 1);
+  EXPECT_EQ(file_text(session), "{}") << "what is not understood is not overwritten";
+}
+
+TEST_F(Chat, drafts_change_no_word) {
+  const std::string input = "tell me more and more and more\ntell me more and more\n/regen\n";
+  const Finished plain = piped(input);
+  EXPECT_EQ(piped(input, {"-q", "--lookup", "--lookup-ngram", "1"}).out, plain.out);
+  EXPECT_EQ(piped(input, {"-q", "-md", file_.path()}).out, plain.out);
+  const Finished told = piped(input + "/status\n", {"--lookup"});
+  EXPECT_NE(told.out.find("tokens drafted"), std::string::npos) << told.out;
+}
+
+TEST_F(Chat, what_cannot_be_is_refused_before_the_first_message) {
+  const tiny::TemporaryFile base(tiny::Spec{.vocab = 300, .text_vocabulary = true});
+  const Finished none = heed({"chat", base.path()}, home_.options());
+  EXPECT_EQ(none.code, 1);
+  EXPECT_NE(none.err.find("no chat template"), std::string::npos) << none.err;
+  EXPECT_EQ(piped("", {"-c", "200000"}).code, 1);
+  EXPECT_EQ(heed({"chat"}, home_.options()).code, 2);
+  EXPECT_EQ(piped("", {"--sesion", "x"}).code, 2);
+  EXPECT_EQ(piped("", {"a prompt"}).code, 2);
+}
+
+TEST_F(Chat, a_full_context_is_said_and_the_conversation_goes_on) {
+  const Finished end =
+      piped("hello\n" + std::string(5000, 'x') + "\n/status\nmore\n", {"-c", "256"});
+  EXPECT_EQ(end.code, 0) << end.err;
+  EXPECT_NE(end.err.find("/undo"), std::string::npos) << end.err;
+  EXPECT_EQ(end.out.substr(0, 4), answer_to("hello").substr(0, 4));
+  EXPECT_NE(end.out.find("messages     2\n"), std::string::npos) << end.out;
+}
+
+class ChatTerminal : public Chat {
+ protected:
+  void SetUp() override {
+    if (!has_terminals()) GTEST_SKIP() << "no terminals here";
+  }
+  TerminalProcess terminal(const Words& more) {
+    return {words(more), {{"HEED_HOME", home_.path()}, {"NO_COLOR", "1"}}};
+  }
+};
+
+TEST_F(ChatTerminal, lines_are_edited_and_remembered) {
+  {
+    TerminalProcess chat = terminal({});
+    ASSERT_TRUE(chat.wait_for(">>> ")) << chat.seen();
+    // "helo", a letter put in its place, two words taken back, home and end.
+    chat.type(
+        "helo\x1b[D"
+        "l\x05 one two\x17\x17\x01\x05\r");
+    ASSERT_TRUE(chat.wait_for("hello \x1b[K\x1b[?2004l\r\n")) << chat.seen();
+    ASSERT_TRUE(chat.wait_for(">>> ")) << chat.seen();
+    chat.type("/status\r");
+    ASSERT_TRUE(chat.wait_for("messages     2")) << chat.seen();
+    chat.type("\x1b[A\x1b[A");
+    ASSERT_TRUE(chat.wait_for("hello ")) << "two lines ago: " << chat.rest();
+    chat.type("\x15/exit\r");
+    EXPECT_EQ(chat.finish(), 0) << chat.seen();
+  }
+  const std::string history = home_.path() + "/chat_history";
+  EXPECT_EQ(file_text(history), "hello \n/status\n/exit\n");
+  struct stat info {};
+  ASSERT_EQ(stat(history.c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 0777, 0600u);
+  TerminalProcess next = terminal({});
+  ASSERT_TRUE(next.wait_for(">>> "));
+  next.type("\x10");
+  ASSERT_TRUE(next.wait_for("/exit")) << next.seen();
+  next.type("\x03");
+  ASSERT_TRUE(next.wait_for("again")) << next.seen();
+  next.type("\x04");
+  EXPECT_EQ(next.finish(), 0);
+}
+
+TEST_F(ChatTerminal, pasted_lines_are_one_message) {
+  TerminalProcess chat = terminal({"--session", home_.path() + "/talk.json"});
+  ASSERT_TRUE(chat.wait_for(">>> "));
+  chat.type("\x1b[200~one\rtwo\x1b[201~\r");
+  ASSERT_TRUE(chat.wait_for(">>> ")) << chat.seen();
+  chat.type("\x04");
+  EXPECT_EQ(chat.finish(), 0);
+  const auto json = nlohmann::json::parse(file_text(home_.path() + "/talk.json"));
+  EXPECT_EQ(json.at("messages")[0].at("content"), "one\ntwo");
+}
+
+TEST_F(ChatTerminal, ctrl_c_stops_an_answer_and_not_the_program) {
+  TerminalProcess chat = terminal({"-n", "-1", "-q"});
+  ASSERT_TRUE(chat.wait_for(">>> "));
+  for (int i = 0; i < 2; ++i) {
+    chat.type("hello\r");
+    ASSERT_TRUE(chat.wait_for("hello\x1b[K\x1b[?2004l\r\n"));
+    usleep(50'000);  // somewhere in the answer
+    chat.type("\x03");
+    ASSERT_TRUE(chat.wait_for(">>> ")) << chat.seen();
+  }
+  chat.type("/status\r");
+  ASSERT_TRUE(chat.wait_for("stopped: cancelled")) << chat.seen();
+  ASSERT_TRUE(chat.wait_for(">>> "));
+  chat.type("\x03");
+  ASSERT_TRUE(chat.wait_for("again")) << chat.seen();
+  ASSERT_TRUE(chat.wait_for(">>> "));
+  chat.type("\x03");
+  EXPECT_EQ(chat.finish(), 0) << chat.seen();
+}
+
+TEST_F(ChatTerminal, a_signal_at_the_prompt_ends_the_program_and_gives_the_terminal_back) {
+  TerminalProcess chat = terminal({});
+  ASSERT_TRUE(chat.wait_for(">>> "));
+  chat.signal(SIGTERM);
+  EXPECT_EQ(chat.finish(), 128 + SIGTERM);
+}
+
+TEST_F(Chat, ctrl_c_through_a_pipe_stops_the_answer_or_ends_at_the_prompt) {
+  Process::Options options = home_.options();
+  options.hold_input = true;
+  Process chat(words({"-q", "-n", "-1"}), options);
+  chat.type("hello\n/status\n");
+  ASSERT_TRUE(chat.wait_for(answer_to("hello").substr(0, 4), true));
+  chat.signal(SIGINT);
+  ASSERT_TRUE(chat.wait_for("stopped: cancelled", true));
+  chat.type("other\n/status\n");
+  usleep(100'000);
+  chat.signal(SIGINT);
+  ASSERT_TRUE(chat.wait_for("messages     4", true));
+  usleep(100'000);  // it waits for a line
+  chat.signal(SIGINT);
+  EXPECT_EQ(chat.finish().code, 130);
+}
+
+}  // namespace
+}  // namespace heed::test
