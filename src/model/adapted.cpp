@@ -3,7 +3,6 @@
 #include <ggml.h>
 
 #include <algorithm>
-#include <utility>
 
 #include "base/guard.h"
 #include "base/text.h"
@@ -165,8 +164,8 @@ uint64_t AdaptedRows::bytes_of(const Needs& needs, int threads, int max_rows) {
 Status AdaptedRows::reserve(const Needs& needs) {
   const Needs most{std::max(needs.inputs, reserved_.inputs), std::max(needs.rank, reserved_.rank),
                    std::max(needs.sums, reserved_.sums)};
-  const uint64_t bytes = bytes_of(most, threads_, static_cast<int>(max_rows_));
-  if (bytes == bytes_of(reserved_, threads_, static_cast<int>(max_rows_))) return Status::ok();
+  if (most == reserved_) return Status::ok();
+  const uint64_t bytes = bytes_of(most, threads_, max_rows_);
   AlignedMemory memory = allocate_aligned(bytes);
   if (!memory) {
     return exhausted("no memory for ", bytes, " bytes of adapters' sums; use a smaller chunk");

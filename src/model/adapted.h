@@ -43,6 +43,8 @@ class AdaptedRows {
   struct Needs {
     int64_t inputs = 0, rank = 0;  // the largest, padded
     int64_t sums = 0;              // floats of a row in one node
+
+    bool operator==(const Needs&) const = default;
   };
   static Needs needs_of(std::span<const LoraAdapter* const> loras);
   static uint64_t bytes_of(const Needs& needs, int threads, int max_rows);
@@ -60,7 +62,7 @@ class AdaptedRows {
  private:
   Isa isa_;
   int threads_;
-  int64_t max_rows_;
+  int max_rows_;
   Needs reserved_;
   int64_t scratch_ = 0;  // bytes of a member
   AlignedMemory memory_;

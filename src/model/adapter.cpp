@@ -110,7 +110,7 @@ class AdapterMaker {
       to.table = table;
       to.rank = pair.rank();
       to.inputs = pair.inputs();
-      to.outputs = part.outputs;
+      to.outputs = pair.is_table() ? pair.outputs() : part.outputs;
       to.scale = file.scale_of(pair);
     }
     return Status::ok();
