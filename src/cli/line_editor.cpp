@@ -48,7 +48,7 @@ class RawMode {
     send("\x1b[?2004h");
   }
   ~RawMode() {
-    send("\x1b[?2004l\r\n");
+    send("\x1b[?2004l\n");
     restore_terminal();
   }
   RawMode(const RawMode&) = delete;
