@@ -111,7 +111,11 @@ Status ChatVerb::answer(const std::string& message) {
   GenerateOptions options;
   options.max_tokens = o_.predict;
   options.sampler = o_.sampler;
-  if (o_.sampling.seed >= 0) options.sampler.seed += again_;
+  if (o_.sampling.seed >= 0) {
+    options.sampler.seed += again_;
+    // The number that means a seed from the clock.
+    if (options.sampler.seed == SamplerOptions{}.seed) options.sampler.seed = 0;
+  }
   options.ignore_eos = o_.sampler.ignore_eos;
   options.draft = o_.draft.limits(drafter_.get());
   options.cancel = &interrupt_token();
@@ -167,7 +171,7 @@ Status ChatVerb::set_system(const std::string& text) {
 
 Status ChatVerb::save(const std::string& path) {
   HEED_TRY(write_text(path, history_.to_json(model_of_.info.name)));
-  HEED_TRY(conversation_->save(computed_file(path)));
+  if (conversation_->tokens() > 0) HEED_TRY(conversation_->save(computed_file(path)));
   if (!o_.quiet) note(fmt::format("{}: {} messages saved", path, history_.turns.size()));
   return Status::ok();
 }
@@ -229,7 +233,6 @@ int ChatVerb::talk() {
   survive_interrupts(input.edits());
   bool asked_to_end = false;
   for (;;) {
-    interrupt_token().reset();
     const ChatInput::Item item = input.next();
     if (item.kind == ChatInput::Kind::kEnd) return kDone;
     if (item.kind == ChatInput::Kind::kInterrupt) {
@@ -240,6 +243,7 @@ int ChatVerb::talk() {
     }
     asked_to_end = false;
     survive_interrupts(true);
+    interrupt_token().reset();  // what came while a line was edited stops no answer
     if (item.kind == ChatInput::Kind::kMessage) {
       again_ = 0;
       if (const Status status = answer(item.text); !status.is_ok()) fail(status);
@@ -257,6 +261,7 @@ int ChatVerb::run() {
   Status status = prepare();
   const bool keeps = !o_.session.empty();
   if (status.is_ok() && keeps && access(o_.session.c_str(), F_OK) == 0) status = load(o_.session);
+  if (!o_.system.empty()) history_.system = o_.system;  // a flag goes before what was kept
   if (status.code() == Code::kCancelled) {
     acknowledge_interrupt();
     note("interrupted");

@@ -48,7 +48,7 @@ class RawMode {
     send("\x1b[?2004h");
   }
   ~RawMode() {
-    send("\x1b[?2004l\r\n");
+    send("\x1b[?2004l\n");
     restore_terminal();
   }
   RawMode(const RawMode&) = delete;
@@ -278,20 +278,28 @@ class Line {
     winsize size{};
     const bool known = ioctl(out_, TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
     const int columns = std::max((known ? size.ws_col : 80) - 1 - display_width(prompt_), 8);
-    if (cursor_ < begin_) begin_ = cursor_;
-    while (display_width(shown({text_.data() + begin_, cursor_ - begin_})) > columns) {
-      begin_ = next_character(text_, begin_);
+    // What stands before the cursor goes first; some room is for what comes behind it.
+    const int before = cursor_ == text_.size() ? columns : columns * 3 / 4;
+    size_t begin = cursor_, end = cursor_;
+    int used = 0;
+    while (begin > 0 && used + width(previous_character(text_, begin), begin) <= before) {
+      const size_t next = previous_character(text_, begin);
+      used += width(next, begin);
+      begin = next;
     }
-    size_t end = cursor_;
-    const auto part = [this](size_t to) { return shown({text_.data() + begin_, to - begin_}); };
-    while (end < text_.size() && display_width(part(next_character(text_, end))) <= columns) {
-      end = next_character(text_, end);
+    while (end < text_.size() && used + width(end, next_character(text_, end)) <= columns) {
+      const size_t next = next_character(text_, end);
+      used += width(end, next);
+      end = next;
     }
-    const std::string visible = part(end);
-    std::string out = cat("\r", prompt_, visible, "\x1b[K");
-    const int back = display_width(visible) - display_width(part(cursor_));
+    std::string out = cat("\r", prompt_, shown({text_.data() + begin, end - begin}), "\x1b[K");
+    const int back = width(cursor_, end);
     if (back > 0) out += cat("\x1b[", back, "D");
     send(out);
+  }
+
+  int width(size_t from, size_t to) const {
+    return display_width(shown({text_.data() + from, to - from}));
   }
 
   void send(std::string_view text) const {
@@ -304,7 +312,7 @@ class Line {
   const std::vector<std::string>& history_;
   size_t at_history_;  // its size: what is typed now
   std::string text_, typed_;
-  size_t cursor_ = 0, begin_ = 0;  // bytes; `begin_` is the first one on the screen
+  size_t cursor_ = 0;  // byte
   bool pasting_ = false;
 };
 

@@ -29,6 +29,7 @@ tiny::Spec text_spec() {
   tiny::Spec spec;
   spec.vocab = 300;
   spec.text_vocabulary = true;
+  spec.tied = false;  // else such a model says its last token again and again
   return spec;
 }
 
@@ -181,7 +182,8 @@ TEST_F(Speculative, an_end_token_that_was_guessed_ends_the_answer) {
   int ends = 0;
   for (uint32_t seed = 1; seed <= 20; ++seed) {
     options.sampler.seed = seed;
-    options.sampler.logit_bias = {{2, 20.0f + 2 * static_cast<float>(seed)}};  // the end comes soon
+    options.sampler.logit_bias = {
+        {2, 4.0f + 0.2f * static_cast<float>(seed)}};  // the end comes soon
     options.max_tokens = 60;
     options.draft = {};
     const Answer plain = answer_of(*engine_, prompt_, options);

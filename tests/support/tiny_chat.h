@@ -12,6 +12,7 @@ inline File chat_file(int context = 512) {
   Spec spec;
   spec.vocab = 300;
   spec.context = context;
+  spec.tied = false;  // else such a model says its last token again and again
   spec.text_vocabulary = spec.space_token = true;
   File file = make_file(spec);
   file.set(text_key("tokenizer.chat_template",
