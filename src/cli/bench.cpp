@@ -15,7 +15,6 @@
 #include "cli/interrupt.h"
 #include "cli/list_options.h"
 #include "cli/model_source.h"
-#include "cli/page_formats.h"
 #include "cli/parse.h"
 #include "cli/terminal.h"
 #include "eval/baseline_choice.h"
@@ -97,8 +96,8 @@ class BenchVerb final : public Verb {
   eval::BenchOptions o_;
   eval::KernelBenchOptions kernels_;
   eval::LinearBenchOptions linears_;
-  std::string what_, model_, compare_, baseline_, linear_ = "heed", output_ = "md";
-  PageFormats pages_;
+  std::string what_, model_, compare_, baseline_, k_type_, v_type_, linear_ = "heed",
+                                                                    output_ = "md";
   std::vector<std::string> formats_, phases_, types_;
   eval::BenchForm form_ = eval::BenchForm::kMarkdown;
   size_t printed_ = 0;  // rows; jsonl only
@@ -123,7 +122,10 @@ void BenchVerb::options(CLI::App& app) {
       ->check(CLI::Range(0, 10000))
       ->capture_default_str();
   add_threads(app, o_.threads);
-  pages_.bind(app);
+  add(app, "--cache-type-k", k_type_, "Format of heed's keys (-ctk)")
+      ->check(one_of({"f32", "f16", "bf16"}));
+  add(app, "--cache-type-v", v_type_, "Format of heed's values (-ctv)")
+      ->check(one_of({"f32", "f16", "bf16"}));
   add_linear(app, linear_);
   add_flag(app, "--refresh-kl", o_.refresh_kl,
            "Measure kl_vs_ref again even where it is kept; it is taken over a prompt, for "
@@ -176,7 +178,12 @@ Status BenchVerb::settle_model() {
     HEED_ASSIGN(o_.baseline, eval::parse_baseline(baseline_));
   }
   HEED_ASSIGN(o_.linear, parse_linear(linear_));
-  HEED_TRY(pages_.settle(o_.engine));
+  if (!k_type_.empty()) {
+    HEED_ASSIGN(o_.engine.k, parse_format(k_type_));
+  }
+  if (!v_type_.empty()) {
+    HEED_ASSIGN(o_.engine.v, parse_format(v_type_));
+  }
   return eval::check_options(o_);
 }
 

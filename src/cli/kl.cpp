@@ -9,7 +9,6 @@
 #include "base/text.h"
 #include "cli/interrupt.h"
 #include "cli/model_source.h"
-#include "cli/page_formats.h"
 #include "cli/parse.h"
 #include "cli/terminal.h"
 
@@ -63,8 +62,7 @@ class KlVerb final : public Verb {
 
   eval::KlOptions o_;
   std::string model_, text_, against_ = "llama.cpp", weights_ = "stored", output_ = "text";
-  std::string linear_ = "heed";
-  PageFormats formats_;
+  std::string k_type_, v_type_, linear_ = "heed";
   bool offline_ = false, quiet_ = false, progress_ = false;
 };
 
@@ -82,7 +80,10 @@ void KlVerb::options(CLI::App& app) {
       "f32: both engines on a temporary F32 copy, heed with f32 pages unless -ctk, -ctv")
       ->check(one_of({"stored", "f32"}))
       ->capture_default_str();
-  formats_.bind(app);
+  add(app, "--cache-type-k", k_type_, "Format of heed's keys (-ctk)")
+      ->check(one_of({"f32", "f16", "bf16"}));
+  add(app, "--cache-type-v", v_type_, "Format of heed's values (-ctv)")
+      ->check(one_of({"f32", "f16", "bf16"}));
   add_linear(app, linear_);
   add_threads(app, o_.threads);
   add(app, "-o,--output", output_, "Form of the result")
@@ -99,7 +100,12 @@ Result<eval::KlReport> KlVerb::measure(ProgressLine& line) {
   o_.model_label = model_;
   o_.weights_f32 = weights_ == "f32";
   HEED_ASSIGN(o_.linear, parse_linear(linear_));
-  HEED_TRY(formats_.settle(o_.engine));
+  if (!k_type_.empty()) {
+    HEED_ASSIGN(o_.engine.k, parse_format(k_type_));
+  }
+  if (!v_type_.empty()) {
+    HEED_ASSIGN(o_.engine.v, parse_format(v_type_));
+  }
   o_.cancel = &interrupt_token();
   o_.progress = [&line, phase = std::string()](const std::string& what, double fraction) mutable {
     line.show(fmt::format("{} {:3.0f} %", what, 100 * fraction), what != phase);

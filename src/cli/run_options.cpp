@@ -65,7 +65,11 @@ void bind_engine(CLI::App& app, RunOptions& o) {
       ->check(CLI::Range(1, EngineOptions::kMaxChunk))
       ->capture_default_str();
   add_threads(app, o.threads);
-  o.formats.bind(app);
+  add(app, "--cache-type-k", o.k_type,
+      "Format of keys (-ctk); default: the model's, see docs/numerics.md")
+      ->check(one_of({"f32", "f16", "bf16"}));
+  add(app, "--cache-type-v", o.v_type, "Format of values (-ctv)")
+      ->check(one_of({"f32", "f16", "bf16"}));
   add_linear(app, o.linear);
   add(app, "--flash-attn", o.flash,
       "Accepted for llama.cpp's sake (-fa): attention is always fused")
@@ -136,7 +140,12 @@ Status RunOptions::settle() {
     return Status(Code::kInvalidArgument, "--expect needs --compare llama.cpp");
   }
   HEED_TRY(settle_rope());
-  HEED_TRY(formats.settle(engine));
+  if (!k_type.empty()) {
+    HEED_ASSIGN(engine.k, parse_format(k_type));
+  }
+  if (!v_type.empty()) {
+    HEED_ASSIGN(engine.v, parse_format(v_type));
+  }
   engine.chunk = std::min(batch, ubatch);
   engine.context = context;
   engine.max_sequences = 1;

@@ -3,7 +3,6 @@
 
 #include <string>
 
-#include "cli/page_formats.h"
 #include "cli/prompt.h"
 #include "cli/sampling_options.h"
 #include "cli/terminal.h"
@@ -22,7 +21,7 @@ struct RunOptions {
   PromptSource prompt;
   std::string system;
   SamplingOptions sampling;
-  PageFormats formats;
+  std::string k_type, v_type;
   std::string linear = "heed";
   std::string flash = "on";
   std::string rope_scaling;
