@@ -59,15 +59,15 @@ std::string window_text(int window) {
 
 void print_memory(const LayerFacts& facts) {
   const MemoryPlan& plan = *facts.plan;
-  const auto chosen = [&plan](PrefillOrder order) {
-    return order == plan.order ? " (chosen)" : "";
+  const auto row = [&plan](PrefillOrder order, uint64_t peak) {
+    fmt::print("  {:<11}  {:>10}{}\n", fmt::format("{}-major", prefill_order_name(order)),
+               bytes_text(peak), order == plan.order ? "  (chosen)" : "");
   };
-  fmt::print(
-      "\nmemory        a prompt of {} tokens peaks at {} in token-major order{}, at {} in\n"
-      "              layer-major order{}; {} available\n",
-      facts.tokens, bytes_text(plan.token_major_peak), chosen(PrefillOrder::kTokenMajor),
-      bytes_text(plan.layer_major_peak), chosen(PrefillOrder::kLayerMajor),
-      plan.available ? bytes_text(*plan.available) : "an unknown amount is");
+  fmt::print("\npeak with a prompt of {} tokens\n", facts.tokens);
+  row(PrefillOrder::kTokenMajor, plan.token_major_peak);
+  row(PrefillOrder::kLayerMajor, plan.layer_major_peak);
+  fmt::print("  {:<11}  {:>10}\n", "available",
+             plan.available ? bytes_text(*plan.available) : "unknown");
 }
 
 }  // namespace

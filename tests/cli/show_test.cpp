@@ -234,8 +234,9 @@ TEST(show, a_prompts_peak_is_told_in_both_orders_with_the_chosen_one) {
   EXPECT_GT(j["memory"]["layer_major_peak_bytes"], j["memory"]["token_major_peak_bytes"]);
   EXPECT_GT(j["memory"]["token_major_peak_bytes"], j["memory"]["weights_bytes"]);
   const Finished text = heed(words);
-  EXPECT_NE(text.out.find("in token-major order (chosen)"), std::string::npos) << text.out;
-  EXPECT_NE(text.out.find("layer-major order;"), std::string::npos) << text.out;
+  EXPECT_NE(text.out.find("peak with a prompt of 3000 tokens\n  token-major"), std::string::npos)
+      << text.out;
+  EXPECT_NE(text.out.find("(chosen)\n  layer-major"), std::string::npos) << text.out;
   const Finished beyond = heed({"show", "-m", file.path(), "-c", "5000"});
   EXPECT_EQ(beyond.code, 1);
   EXPECT_NE(beyond.err.find("use -c 4096 or less"), std::string::npos) << beyond.err;
