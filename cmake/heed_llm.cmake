@@ -12,7 +12,7 @@ configure_file("${PROJECT_SOURCE_DIR}/cmake/models_json.cpp.in" "${models_cpp}" 
 add_library(heed_llm STATIC ${llm_sources} "${models_cpp}")
 target_link_libraries(heed_llm PUBLIC
   heed_core heed-llama-common llama ggml nlohmann_json::nlohmann_json fmt::fmt
-  PRIVATE CURL::libcurl ZLIB::ZLIB)
+  PRIVATE ZLIB::ZLIB)
 
 file(GLOB_RECURSE cli_sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/src/cli/*.cpp")
 list(FILTER cli_sources EXCLUDE REGEX "/src/cli/main\\.cpp$")
