@@ -9,6 +9,8 @@ import pathlib
 import re
 import subprocess
 
+from logged_steps import Failed
+
 # (name, what ggml is told, what of it the compiler's run time is asked for). A subset of ggml's own
 # list under ggml's names, from least to most capable: the last that the processor supports is used.
 # GGML's AVX512 means F, CD, BW, DQ and VL.
@@ -90,8 +92,8 @@ def combine(archives, header, out, compiler, run):
         # Groups that the linker may share between objects end here: they become plain sections.
         run(["ld.bfd", "-r", "--force-group-allocation", "--whole-archive", archive, "-o", whole])
         if has_constructors(whole):
-            raise ValueError(f"{archive} has constructors: on a processor without the instructions "
-                             f"of {variant} they would end the program")
+            raise Failed(f"{archive} has constructors: on a processor without the instructions "
+                         f"of {variant} they would end the program")
         (work / "renamed").write_text("".join(f"{name} {variant}_{name}\n" for name in names))
         (work / "kept").write_text("".join(f"{variant}_{name}\n" for name in names))
         run(["objcopy", f"--redefine-syms={work / 'renamed'}", whole])
