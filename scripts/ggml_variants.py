@@ -46,11 +46,13 @@ def public_names(header, defined):
     return sorted(declared & defined)
 
 
-def defined_names(archive):
-    text = subprocess.run(["nm", "--defined-only", "--extern-only", "--format=posix", archive],
+def defined_names(file, kinds):
+    """Names that other objects can see, of the kinds that nm writes; all kinds for None."""
+    text = subprocess.run(["nm", "--defined-only", "--extern-only", "--format=posix", file],
                           check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
                           text=True).stdout
-    return {words[0] for words in map(str.split, text.splitlines()) if words[1:2] == ["T"]}
+    rows = [words for words in map(str.split, text.splitlines()) if len(words) > 2]
+    return {words[0] for words in rows if kinds is None or words[1] in kinds}
 
 
 def has_constructors(obj):
@@ -85,7 +87,8 @@ def combine(archives, header, out, compiler, run):
     out = pathlib.Path(out)
     work = out.parent / "variants"
     work.mkdir()
-    names = public_names(header, set.intersection(*map(defined_names, archives.values())))
+    names = public_names(header, set.intersection(*(defined_names(archive, "T")
+                                                    for archive in archives.values())))
     objects = []
     for variant, archive in archives.items():
         whole, own = work / f"{variant}-whole.o", work / f"ggml-cpu-{variant}.o"
@@ -95,9 +98,16 @@ def combine(archives, header, out, compiler, run):
             raise Failed(f"{archive} has constructors: on a processor without the instructions "
                          f"of {variant} they would end the program")
         (work / "renamed").write_text("".join(f"{name} {variant}_{name}\n" for name in names))
-        (work / "kept").write_text("".join(f"{variant}_{name}\n" for name in names))
-        run(["objcopy", f"--redefine-syms={work / 'renamed'}", whole])
+        kept = [f"{variant}_{name}" for name in names]
+        (work / "kept").write_text("".join(f"{name}\n" for name in kept))
+        # Names that are unique in a process (GNU) become weak first: only those can become local.
+        (work / "unique").write_text("".join(f"{name}\n" for name in defined_names(whole, "u")))
+        run(["objcopy", f"--redefine-syms={work / 'renamed'}",
+             f"--weaken-symbols={work / 'unique'}", whole])
         run(["objcopy", "--strip-unneeded", f"--keep-global-symbols={work / 'kept'}", whole, own])
+        shared = defined_names(own, None) - set(kept)
+        if shared:
+            raise Failed(f"{archive} would share {', '.join(sorted(shared))} with other variants")
         objects.append(own)
     chosen = [(name, bits) for name, _, bits in VARIANTS if name in archives]
     source = work / "dispatch.c"

@@ -6,7 +6,7 @@ int main(int count, char** arguments) {
   if (count != 2) return 2;
   heed::tiny::Spec spec;
   spec.text_vocabulary = true;
-  spec.weight_type = heed::kTensorQ4_0;
+  spec.weight_type = heed::tiny::kTensorQ4_0;
   const auto bytes = heed::tiny::make_file(spec).encode().bytes;
   std::ofstream out(arguments[1], std::ios::binary);
   out.write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));

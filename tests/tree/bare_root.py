@@ -23,9 +23,10 @@ class BareRoot:
     """An empty folder as the root of a program: no compiler, no library, no /proc, no shell."""
 
     def __init__(self, case, folder):
-        tools = [["chroot"], ["unshare", "--user", "--map-root-user", "chroot"]]
-        self.prefix = next((tool for tool in tools
-                            if shutil.which(tool[0]) and may_change_root(tool)), None)
+        places = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+        chroot, unshare = (shutil.which(name, path=places) for name in ("chroot", "unshare"))
+        tools = [[chroot], [unshare, "--user", "--map-root-user", chroot]]
+        self.prefix = next((tool for tool in tools if all(tool) and may_change_root(tool)), None)
         if not self.prefix:
             case.skipTest("neither chroot nor a user name space is allowed here")
         self.folder = pathlib.Path(folder)

@@ -17,8 +17,9 @@ import ggml_variants
 
 C_COMPILER, COMPILER = os.environ["HEED_CC"].split(), os.environ["HEED_CXX"].split()
 HEADER = "int ggml_number(int);\nint ggml_sum(int, int);\nint ggml_of_no_variant(void);\n"
-# At -O0 `own` stays a weak function, of which a linker keeps one for everybody.
-BACKEND = """template <class T> T own(T value) { return value + VARIANT; }
+# At -O0 `own` stays a weak function and `added` a variable that is unique in a process: of both a
+# linker keeps one for everybody.
+BACKEND = """template <class T> T own(T value) { static T added = VARIANT; return value + added; }
 extern "C" int ggml_number(int value) { return own(value); }
 extern "C" int ggml_sum(int a, int b) { return own(a) + ggml_number(b); }
 extern "C" int helper() { return VARIANT; }
