@@ -5,7 +5,7 @@ BINARY := build/release/heed
 export CMAKE_BUILD_PARALLEL_LEVEL := $(JOBS)
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap build run test test-full bench asan tsan fuzz format tidy install uninstall clean
+.PHONY: help bootstrap build run test test-full bench asan tsan fuzz format tidy install uninstall dist clean
 
 help:
 	@echo 'make run        build all, pull SmolLM2-135M (93 MB) and answer a question over a document'
@@ -19,6 +19,7 @@ help:
 	@echo 'make tidy       clang-tidy over every compiled file (an hour); needs clang-tidy'
 	@echo 'make install    into PREFIX ($(PREFIX)); below DESTDIR, if given'
 	@echo 'make uninstall  what install put there'
+	@echo 'make dist       an archive and a Python wheel for any x86-64 Linux, into dist/'
 
 bootstrap:
 	@scripts/bootstrap --jobs $(JOBS)
@@ -67,6 +68,11 @@ install: build
 
 uninstall:
 	@scripts/uninstall '$(PREFIX)'
+
+dist: bootstrap
+	@scripts/bootstrap --jobs $(JOBS) --isa portable
+	@scripts/build dist heed heed_documents
+	@scripts/dist
 
 clean:
 	@cmake -E rm -rf build

@@ -2,8 +2,8 @@
 # version, the flags, this processor and the compiler of the environment; the script knows, so it is
 # asked. Without the prefix heed_core and its tests still configure: they need nothing of it.
 set(HEED_DEPS "" CACHE PATH "Prefix with ggml and llama.cpp; empty: ask scripts/bootstrap")
-set(HEED_DEPS_ISA "native" CACHE STRING "Instructions that ggml may use: native or avx2")
-set_property(CACHE HEED_DEPS_ISA PROPERTY STRINGS native avx2)
+set(HEED_DEPS_ISA "native" CACHE STRING "Instructions that ggml may use: native, avx2 or portable")
+set_property(CACHE HEED_DEPS_ISA PROPERTY STRINGS native avx2 portable)
 set(HEED_HAVE_LLM OFF)
 find_package(Python3 COMPONENTS Interpreter QUIET)
 
@@ -19,13 +19,17 @@ endif()
 find_package(CLI11 QUIET)
 find_package(nlohmann_json QUIET)
 find_package(fmt QUIET)
-find_package(CURL QUIET)
+if(HEED_STATIC)
+  set(CMAKE_FIND_LIBRARY_SUFFIXES "${CMAKE_STATIC_LIBRARY_SUFFIX}")
+endif()
 find_package(ZLIB QUIET)
+# Debian has no libfmt.a.
+set(heed_fmt "$<IF:$<BOOL:${HEED_STATIC}>,fmt::fmt-header-only,fmt::fmt>")
 set(missing "")
 if(NOT EXISTS "${deps}/complete")
   list(APPEND missing "ggml and llama.cpp (run scripts/bootstrap --isa ${HEED_DEPS_ISA})")
 endif()
-foreach(package IN ITEMS CLI11 nlohmann_json fmt CURL ZLIB)
+foreach(package IN ITEMS CLI11 nlohmann_json fmt ZLIB)
   if(NOT ${package}_FOUND)
     list(APPEND missing "${package}")
   endif()
@@ -40,7 +44,8 @@ endif()
 set(HEED_HAVE_LLM ON)
 set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS
   "${PROJECT_SOURCE_DIR}/scripts/bootstrap" "${PROJECT_SOURCE_DIR}/cmake/deps/CMakeLists.txt"
-  "${PROJECT_SOURCE_DIR}/cmake/deps/waits_yield.cmake")
+  "${PROJECT_SOURCE_DIR}/cmake/deps/waits_yield.cmake"
+  "${PROJECT_SOURCE_DIR}/scripts/ggml_variants.py")
 message(STATUS "heed: ggml and llama.cpp from ${deps}")
 
 function(heed_import name)

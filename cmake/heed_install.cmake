@@ -9,7 +9,8 @@ install(DIRECTORY "${PROJECT_SOURCE_DIR}/include/heed" DESTINATION "${CMAKE_INST
   FILES_MATCHING PATTERN "*.h"
     PATTERN "engine.h" EXCLUDE PATTERN "generate.h" EXCLUDE PATTERN "model.h" EXCLUDE
     PATTERN "sampling.h" EXCLUDE)
-install(FILES "${PROJECT_SOURCE_DIR}/LICENSE" DESTINATION "${CMAKE_INSTALL_DATADIR}/licenses/heed")
+install(FILES "${PROJECT_SOURCE_DIR}/LICENSE" DESTINATION "${CMAKE_INSTALL_DATADIR}/licenses/heed"
+  COMPONENT command)
 if(TARGET heed)
   include(heed_install_command)
 endif()

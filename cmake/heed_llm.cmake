@@ -11,8 +11,8 @@ configure_file("${PROJECT_SOURCE_DIR}/cmake/models_json.cpp.in" "${models_cpp}" 
 
 add_library(heed_llm STATIC ${llm_sources} "${models_cpp}")
 target_link_libraries(heed_llm PUBLIC
-  heed_core heed-llama-common llama ggml nlohmann_json::nlohmann_json fmt::fmt
-  PRIVATE CURL::libcurl ZLIB::ZLIB)
+  heed_core heed-llama-common llama ggml nlohmann_json::nlohmann_json ${heed_fmt}
+  PRIVATE ZLIB::ZLIB)
 
 file(GLOB_RECURSE cli_sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/src/cli/*.cpp")
 list(FILTER cli_sources EXCLUDE REGEX "/src/cli/main\\.cpp$")
@@ -27,6 +27,9 @@ file(GLOB main_cpp CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/src/cli/main.cpp")
 if(main_cpp)
   add_executable(heed ${main_cpp})
   target_link_libraries(heed PRIVATE heed_llm CLI11::CLI11)
+  if(HEED_STATIC)
+    target_link_options(heed PRIVATE -static-pie)
+  endif()
   if(TARGET heed_cli)
     target_link_libraries(heed PRIVATE heed_cli)
   endif()

@@ -68,17 +68,32 @@ if(HEED_TESTS AND Python3_Interpreter_FOUND)
   add_test(NAME rooms_only_look_upwards
     COMMAND "${Python3_EXECUTABLE}" "${PROJECT_SOURCE_DIR}/scripts/check_layers.py")
   set_tests_properties(rooms_only_look_upwards PROPERTIES LABELS quick TIMEOUT 60)
-  # tests/tree/*_test.py: what no C++ test reaches, the scripts and the installed tree.
-  file(GLOB script_tests CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/tests/tree/*_test.py")
+  # tests/tree/*_test.py: what no C++ test reaches, the scripts and the installed tree. Those of
+  # full/ take minutes.
+  if(HEED_HAVE_LLM)
+    add_executable(tiny_model "${PROJECT_SOURCE_DIR}/tests/support/tiny_model.cpp")
+    set_target_properties(tiny_model PROPERTIES
+      RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/tests")
+    target_link_libraries(tiny_model PRIVATE heed_core)
+  endif()
+  file(GLOB script_tests CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/tests/tree/*_test.py"
+    "${PROJECT_SOURCE_DIR}/tests/tree/full/*_test.py")
   foreach(script IN LISTS script_tests)
     get_filename_component(name "${script}" NAME_WE)
-    if(name STREQUAL "install_test" AND HEED_SANITIZE)
+    set(label quick)
+    set(seconds 300)
+    if(script MATCHES "/full/")
+      set(label full)
+      set(seconds 5400)
+    endif()
+    if(HEED_SANITIZE AND (name STREQUAL "install_test" OR label STREQUAL "full"))
       continue()  # a program outside is not instrumented
     endif()
     add_test(NAME tree/${name} COMMAND "${Python3_EXECUTABLE}" "${script}")
     set(own "HEED_BINARY_DIR=${PROJECT_BINARY_DIR}" "HEED_CC=${CMAKE_C_COMPILER}"
       "HEED_CXX=${CMAKE_CXX_COMPILER}")
-    set_tests_properties(tree/${name} PROPERTIES LABELS quick TIMEOUT 300 ENVIRONMENT "${own}")
+    set_tests_properties(tree/${name} PROPERTIES LABELS "${label}" TIMEOUT "${seconds}"
+      ENVIRONMENT "${own}")
   endforeach()
 endif()
 

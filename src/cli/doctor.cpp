@@ -199,7 +199,8 @@ void print_text(const Checkup& c) {
   const SystemFacts& s = c.system;
   const eval::Machine& m = c.machine;
   fmt::print("processor      {} (family {})\n", printable(m.cpu), printable(m.family));
-  fmt::print("instructions   {} in use; offered: {}\n", m.isa, fmt::join(c.features, " "));
+  fmt::print("instructions   {} in use, {} in ggml; offered: {}\n", m.isa, m.ggml,
+             fmt::join(c.features, " "));
   fmt::print("cores          {} online, {} allowed, {}, SMT {}{}\n", s.cpus_online, s.cpus_allowed,
              s.cpu_quota > 0 ? fmt::format("quota {:.1f}", s.cpu_quota) : "no quota",
              s.smt ? "on" : "off",

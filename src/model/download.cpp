@@ -1,25 +1,53 @@
+// The transfers are the program curl's: its TLS, certificates and proxies are the system's, a
+// static heed needs none of its own, and whatever a server can do to it stays in another process.
 #include "model/download.h"
 
-#include <curl/curl.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <memory>
-#include <mutex>
+#include <string_view>
+#include <utility>
+#include <vector>
 
 #include "base/text.h"
+#include "model/child_program.h"
 
 namespace heed {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr long kConnectSeconds = 20;
-constexpr long kStallSeconds = 60;  // without a byte: the connection is given up, the file kept
-constexpr long kRedirects = 10;
-constexpr int kPollMilliseconds = 100;  // between looks at the cancel token
+constexpr const char* kConnectSeconds = "20";
+constexpr const char* kStallSeconds = "60";  // without a byte: the connection is given up
+constexpr const char* kRedirects = "10";
+constexpr int kPollMilliseconds = 50;       // between looks at the cancel token
+constexpr size_t kPieceBytes = 1 << 16;     // what a pipe holds
+constexpr size_t kMessageBytes = 16 << 10;  // of what curl says, the rest is dropped
+
+// Exit codes of curl, which are libcurl's and documented.
+enum Exit : int {
+  kDone = 0,
+  kHttp2Error = 16,
+  kPartialFile = 18,
+  kHttpError = 22,
+  kTimedOut = 28,
+  kRangeError = 33,
+  kGotNothing = 52,
+  kSendError = 55,
+  kReceiveError = 56,
+  kHttp2StreamError = 92,
+  kNoProgram = 127,
+};
 
 struct Transfer {
   std::FILE* file = nullptr;
@@ -32,37 +60,26 @@ struct Transfer {
   const CancelToken* cancel = nullptr;
 };
 
-// A return value other than `size` ends the transfer.
-size_t on_data(char* data, size_t, size_t size, void* user) {
-  auto& t = *static_cast<Transfer*>(user);
+// How curl ended.
+struct Ended {
+  int code = kDone;
+  bool cancelled = false;
+  std::string detail;  // curl's own words, without its name
+  long status = 0;     // of an HTTP error
+};
+
+// False ends the transfer.
+bool take(Transfer& t, const char* data, size_t size) {
   if (size > t.total - t.begin - t.done) {
     t.too_long = true;
-    return 0;
+    return false;
   }
   if (std::fwrite(data, 1, size, t.file) != size) {
     t.write_errno = errno;
-    return 0;
+    return false;
   }
   t.done += size;
-  return size;
-}
-
-int on_progress(void* user, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
-  const auto& t = *static_cast<const Transfer*>(user);
-  if (t.progress != nullptr && *t.progress) (*t.progress)(t.begin + t.done, t.total);
-  return t.cancel != nullptr && t.cancel->cancelled() ? 1 : 0;
-}
-
-// What was encrypted stays so: only http may lead to http.
-void set_protocols(CURL* curl, bool clear) {
-#if LIBCURL_VERSION_NUM >= 0x075500
-  curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, clear ? "http,https" : "https,file");
-  curl_easy_setopt(curl, CURLOPT_REDIR_PROTOCOLS_STR, clear ? "http,https" : "https");
-#else
-  const long http = clear ? CURLPROTO_HTTP : 0;
-  curl_easy_setopt(curl, CURLOPT_PROTOCOLS, http | CURLPROTO_HTTPS | (clear ? 0 : CURLPROTO_FILE));
-  curl_easy_setopt(curl, CURLOPT_REDIR_PROTOCOLS, http | CURLPROTO_HTTPS);
-#endif
+  return true;
 }
 
 Status http_error(const Download& what, long status) {
@@ -81,8 +98,7 @@ Status http_error(const Download& what, long status) {
   return error(Code::kIo, url, ": HTTP ", status, "; try again later");
 }
 
-Status outcome(const Download& what, const Transfer& t, CURLcode code, long status,
-               const char* detail) {
+Status outcome(const Download& what, const Transfer& t, const Ended& ended) {
   if (t.too_long) {
     return error(Code::kCorrupt, what.url, ": sends more than the ", what.bytes,
                  " bytes of the catalogue");
@@ -92,47 +108,20 @@ Status outcome(const Download& what, const Transfer& t, CURLcode code, long stat
     return error(kind, what.target, ": ", std::strerror(t.write_errno), " after ", t.begin + t.done,
                  " of ", what.bytes, " bytes; run the command again to continue");
   }
-  if (code == CURLE_ABORTED_BY_CALLBACK) {
+  if (ended.cancelled) {
     return error(Code::kCancelled, "the download of ", what.url, " stopped at ", t.begin + t.done,
                  " of ", what.bytes, " bytes; it continues there next time");
   }
-  if (code == CURLE_HTTP_RETURNED_ERROR) return http_error(what, status);
-  if (code != CURLE_OK) {
-    const char* why = *detail != '\0' ? detail : curl_easy_strerror(code);
-    return error(Code::kIo, what.url, ": ", why, " (at ", t.begin + t.done, " of ", what.bytes,
-                 " bytes); run the command again to continue");
+  if (ended.code == kHttpError) return http_error(what, ended.status);
+  if (ended.code != kDone) {
+    return error(Code::kIo, what.url, ": ", ended.detail, " (at ", t.begin + t.done, " of ",
+                 what.bytes, " bytes); run the command again to continue");
   }
   if (t.begin + t.done != what.bytes) {
     return error(Code::kCorrupt, what.url, ": ended after ", t.begin + t.done,
                  " bytes, the catalogue says ", what.bytes);
   }
   return Status::ok();
-}
-
-struct MultiFree {
-  CURL* easy;
-  void operator()(CURLM* multi) const {
-    curl_multi_remove_handle(multi, easy);
-    curl_multi_cleanup(multi);
-  }
-};
-
-// As curl_easy_perform, which looks at the cancel token once a second only while nothing arrives.
-CURLcode perform(CURL* curl, const Transfer& t) {
-  const std::unique_ptr<CURLM, MultiFree> multi(curl_multi_init(), MultiFree{curl});
-  if (!multi || curl_multi_add_handle(multi.get(), curl) != CURLM_OK) return CURLE_OUT_OF_MEMORY;
-  int running = 1;
-  while (true) {
-    if (curl_multi_perform(multi.get(), &running) != CURLM_OK) return CURLE_OUT_OF_MEMORY;
-    if (running == 0) break;
-    if (t.cancel != nullptr && t.cancel->cancelled()) return CURLE_ABORTED_BY_CALLBACK;
-    if (curl_multi_poll(multi.get(), nullptr, 0, kPollMilliseconds, nullptr) != CURLM_OK) {
-      return CURLE_OUT_OF_MEMORY;
-    }
-  }
-  int left = 0;
-  const CURLMsg* message = curl_multi_info_read(multi.get(), &left);
-  return message != nullptr ? message->data.result : CURLE_GOT_NOTHING;
 }
 
 // What one transfer came to, beside its Status.
@@ -142,47 +131,166 @@ enum class Ending {
   kBroken,   // the connection ended early; another one may bring the rest
 };
 
-Ending ending_of(const Transfer& t, CURLcode code, long status) {
-  if (t.begin > 0 && (code == CURLE_RANGE_ERROR || status == 416)) return Ending::kNoRange;
-  if (t.too_long || t.write_errno != 0 || t.done == 0) return Ending::kFinal;
-  const bool broken = code == CURLE_PARTIAL_FILE || code == CURLE_RECV_ERROR ||
-                      code == CURLE_GOT_NOTHING || code == CURLE_OPERATION_TIMEDOUT ||
-                      code == CURLE_SEND_ERROR || code == CURLE_HTTP2 || code == CURLE_HTTP2_STREAM;
-  return broken ? Ending::kBroken : Ending::kFinal;
+Ending ending_of(const Transfer& t, const Ended& ended) {
+  const bool not_satisfied = ended.status == 416 || (ended.code == kDone && t.done == 0);
+  if (t.begin > 0 && (ended.code == kRangeError || not_satisfied)) return Ending::kNoRange;
+  if (ended.cancelled || t.too_long || t.write_errno != 0 || t.done == 0) return Ending::kFinal;
+  switch (ended.code) {
+    case kPartialFile:
+    case kReceiveError:
+    case kGotNothing:
+    case kTimedOut:
+    case kSendError:
+    case kHttp2Error:
+    case kHttp2StreamError: return Ending::kBroken;
+    default: return Ending::kFinal;
+  }
+}
+
+// A value of curl's configuration, as its manual quotes them.
+std::string quoted(std::string_view text) {
+  std::string out = "\"";
+  for (const char c : text) {
+    if (c == '"' || c == '\\') out += '\\';
+    out += c;
+  }
+  return out + '"';
+}
+
+// What other users of the machine should not read among the arguments: a token, a signed address.
+Result<Descriptor> private_options(const Download& what) {
+  std::string text = cat("url = ", quoted(what.url), "\n");
+  if (!what.bearer_token.empty()) {
+    // Dropped when a redirect leaves the host, as a download server's does.
+    text += cat("oauth2-bearer = ", quoted(what.bearer_token), "\n");
+  }
+  Descriptor file(memfd_create("curl options", MFD_CLOEXEC));
+  if (!file || write(file.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()) ||
+      lseek(file.get(), 0, SEEK_SET) != 0) {
+    return error(Code::kIo, "options for curl: ", std::strerror(errno));
+  }
+  return file;
+}
+
+std::vector<std::string> arguments(const Download& what, uint64_t begin) {
+  // What was encrypted stays so: only http may lead to http.
+  const bool clear = what.url.starts_with("http://");
+  return {"curl",
+          "--disable",  // no configuration but this
+          "--silent",
+          "--show-error",
+          "--fail",
+          "--globoff",
+          "--no-buffer",
+          "--location",
+          "--max-redirs",
+          kRedirects,
+          "--proto",
+          clear ? "=http,https" : "=https,file",
+          "--proto-redir",
+          clear ? "=http,https" : "=https",
+          "--connect-timeout",
+          kConnectSeconds,
+          "--speed-limit",
+          "1",
+          "--speed-time",
+          kStallSeconds,
+          "--user-agent",
+          "heed",
+          "--continue-at",
+          std::to_string(begin),
+          "--config",
+          "-"};
+}
+
+struct Pipe {
+  Descriptor read, write;
+};
+
+Result<Pipe> make_pipe() {
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC) != 0) return error(Code::kIo, "pipe: ", std::strerror(errno));
+  return Pipe{Descriptor(ends[0]), Descriptor(ends[1])};
+}
+
+// Moves what curl writes into the transfer and what it says into `said`, until it closes both or
+// somebody has enough.
+Status pump(Transfer& t, Descriptor data, Descriptor words, Ended& ended, std::string& said) {
+  std::array<char, kPieceBytes> piece;
+  while (data || words) {
+    if (t.progress != nullptr && *t.progress) (*t.progress)(t.begin + t.done, t.total);
+    ended.cancelled = t.cancel != nullptr && t.cancel->cancelled();
+    if (ended.cancelled) return Status::ok();
+    std::array<pollfd, 2> waits{pollfd{data.get(), POLLIN, 0}, pollfd{words.get(), POLLIN, 0}};
+    const int ready = poll(waits.data(), waits.size(), kPollMilliseconds);
+    if (ready < 0 && errno != EINTR) return error(Code::kIo, "poll: ", std::strerror(errno));
+    if (ready <= 0) continue;
+    for (size_t i = 0; i < waits.size(); ++i) {
+      if (waits[i].revents == 0) continue;
+      const ssize_t n = read(waits[i].fd, piece.data(), piece.size());
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0) return error(Code::kIo, "reading from curl: ", std::strerror(errno));
+      const auto size = static_cast<size_t>(n);
+      if (size == 0) {
+        (i == 0 ? data : words).reset();
+      } else if (i == 0) {
+        if (!take(t, piece.data(), size)) return Status::ok();
+      } else {
+        said.append(piece.data(), std::min(size, kMessageBytes - said.size()));
+      }
+    }
+  }
+  return Status::ok();
+}
+
+// "curl: (22) The requested URL returned error: 404" without its beginning, and the 404.
+void explain(std::string_view said, Ended& ended) {
+  constexpr std::string_view kHttpWords = "returned error: ";
+  if (const size_t at = said.find("curl: ("); at != said.npos) said.remove_prefix(at);
+  if (const size_t at = said.find(") "); at != said.npos) said.remove_prefix(at + 2);
+  ended.detail = said.substr(0, said.find('\n'));
+  if (ended.detail.empty()) ended.detail = cat("curl ended with code ", ended.code);
+  if (const size_t at = ended.detail.find(kHttpWords); at != std::string::npos) {
+    ended.status = std::strtol(ended.detail.c_str() + at + kHttpWords.size(), nullptr, 10);
+  }
 }
 
 // One transfer from offset `t.begin`.
 Status transfer(const Download& what, Transfer& t, Ending& ending) {
-  const std::unique_ptr<CURL, void (*)(CURL*)> curl(curl_easy_init(), curl_easy_cleanup);
-  if (!curl) return error(Code::kResourceExhausted, "libcurl could not be started");
-  char detail[CURL_ERROR_SIZE] = "";
-  set_protocols(curl.get(), what.url.starts_with("http://"));
-  curl_easy_setopt(curl.get(), CURLOPT_URL, what.url.c_str());
-  curl_easy_setopt(curl.get(), CURLOPT_ERRORBUFFER, detail);
-  curl_easy_setopt(curl.get(), CURLOPT_FAILONERROR, 1L);
-  curl_easy_setopt(curl.get(), CURLOPT_FOLLOWLOCATION, 1L);
-  curl_easy_setopt(curl.get(), CURLOPT_MAXREDIRS, kRedirects);
-  curl_easy_setopt(curl.get(), CURLOPT_NOSIGNAL, 1L);
-  curl_easy_setopt(curl.get(), CURLOPT_CONNECTTIMEOUT, kConnectSeconds);
-  curl_easy_setopt(curl.get(), CURLOPT_LOW_SPEED_LIMIT, 1L);
-  curl_easy_setopt(curl.get(), CURLOPT_LOW_SPEED_TIME, kStallSeconds);
-  curl_easy_setopt(curl.get(), CURLOPT_USERAGENT, "heed");
-  curl_easy_setopt(curl.get(), CURLOPT_RESUME_FROM_LARGE, static_cast<curl_off_t>(t.begin));
-  curl_easy_setopt(curl.get(), CURLOPT_WRITEFUNCTION, on_data);
-  curl_easy_setopt(curl.get(), CURLOPT_WRITEDATA, &t);
-  curl_easy_setopt(curl.get(), CURLOPT_XFERINFOFUNCTION, on_progress);
-  curl_easy_setopt(curl.get(), CURLOPT_XFERINFODATA, &t);
-  curl_easy_setopt(curl.get(), CURLOPT_NOPROGRESS, 0L);
-  if (!what.bearer_token.empty()) {
-    // libcurl drops this header when a redirect leaves the host, as a download server's does.
-    curl_easy_setopt(curl.get(), CURLOPT_HTTPAUTH, CURLAUTH_BEARER);
-    curl_easy_setopt(curl.get(), CURLOPT_XOAUTH2_BEARER, what.bearer_token.c_str());
+  HEED_ASSIGN(const Descriptor options, private_options(what));
+  HEED_ASSIGN(Pipe data, make_pipe());
+  HEED_ASSIGN(Pipe words, make_pipe());
+  Program program;
+  program.arguments = arguments(what, t.begin);
+  program.in = options.get();
+  program.out = data.write.get();
+  program.err = words.write.get();
+  program.needed_for = cat("downloads need the program curl; install it, or bring ", what.url,
+                           " here by other means and name the file with -m");
+  HEED_ASSIGN(ChildProgram curl, ChildProgram::start(program));
+  data.write.reset();
+  words.write.reset();
+  Ended ended;
+  std::string said;
+  HEED_TRY(pump(t, std::move(data.read), std::move(words.read), ended, said));
+  if (!ended.cancelled && !t.too_long && t.write_errno == 0) {
+    HEED_ASSIGN(ended.code, curl.wait());
+    explain(said, ended);
   }
-  const CURLcode code = perform(curl.get(), t);
-  long status = 0;
-  curl_easy_getinfo(curl.get(), CURLINFO_RESPONSE_CODE, &status);
-  ending = ending_of(t, code, status);
-  return outcome(what, t, code, status, detail);
+  if (ended.code == kNoProgram) return error(Code::kIo, "curl: not found; ", program.needed_for);
+  ending = ending_of(t, ended);
+  return outcome(what, t, ended);
+}
+
+// A line break would begin another option of curl or another header.
+Status check_text(const std::string& name, std::string_view text) {
+  for (const char c : text) {
+    if (static_cast<unsigned char>(c) < ' ' || c == '\x7f') {
+      return error(Code::kInvalidArgument, name, " holds the control character ",
+                   static_cast<int>(c), "; remove it");
+    }
+  }
+  return Status::ok();
 }
 
 // A token over http can be read on the way, except on this machine.
@@ -214,9 +322,8 @@ Status transfer_to_file(const Download& what, Transfer& t, Ending& ending) {
 }  // namespace
 
 Status download(const Download& what, const DownloadProgress& progress, const CancelToken* cancel) {
-  static std::once_flag once;
-  std::call_once(once, [] { curl_global_init(CURL_GLOBAL_DEFAULT); });
-
+  HEED_TRY(check_text("the address", what.url));
+  HEED_TRY(check_text(what.token_variable, what.bearer_token));
   HEED_TRY(check_token(what));
   std::error_code ignored;
   uint64_t begin = fs::exists(what.target, ignored) ? fs::file_size(what.target, ignored) : 0;

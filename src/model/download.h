@@ -1,4 +1,5 @@
-// Downloads one file over https, http or from file://, continuing what an earlier attempt left.
+// Downloads one file over https, http or from file://, continuing what an earlier attempt left. The
+// program curl does it, which PATH must hold.
 #pragma once
 
 #include <cstdint>

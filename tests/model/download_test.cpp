@@ -303,6 +303,35 @@ TEST_F(PullHttp, a_token_does_not_cross_the_network_in_the_clear) {
   EXPECT_NE(pull_model(entry()).message().find("HF_ENDPOINT is models.invalid"), std::string::npos);
 }
 
+TEST_F(PullHttp, without_curl_the_message_says_so_and_what_else_can_be_done) {
+  const HttpServer server([&](const HttpRequest& r) { return with_ranges(r, file_); });
+  const ScopedEnv path("PATH", home_.path("nothing").string());
+  const auto file = pull(server);
+  EXPECT_EQ(file.code(), Code::kIo);
+  for (const char* text : {"need the program curl", "/resolve/main/h-q4_1.gguf", "-m"}) {
+    EXPECT_NE(file.message().find(text), std::string::npos) << file.message();
+  }
+}
+
+TEST_F(PullHttp, neither_a_configuration_of_curl_nor_a_line_break_changes_what_is_asked) {
+  home_.write(".curlrc", "header = \"X-Other: 1\"\nrange = 0-5\n");
+  const ScopedEnv curl_home("CURL_HOME", home_.path(".").string());
+  const HttpServer server([&](const HttpRequest& r) { return with_ranges(r, file_); });
+  expect_pulled(pull(server));
+  EXPECT_EQ(server.requests()[0].header("x-other"), "");
+  EXPECT_EQ(server.requests()[0].header("range"), "");
+  fs::remove(home_.path("models/h.gguf"));
+  const ScopedEnv token("HF_TOKEN", "hf_\"secret\\");
+  expect_pulled(pull(server));
+  EXPECT_EQ(server.requests()[1].header("authorization"), "Bearer hf_\"secret\\");
+  fs::remove(home_.path("models/h.gguf"));
+  const ScopedEnv broken("HF_TOKEN", "hf_secret\nheader = \"X-Other: 1\"");
+  const auto path = pull(server);
+  EXPECT_EQ(path.code(), Code::kInvalidArgument) << path.message();
+  EXPECT_NE(path.message().find("HF_TOKEN holds the control character 10"), std::string::npos);
+  EXPECT_EQ(server.requests().size(), 2u);
+}
+
 TEST_F(PullHttp, a_silent_server_is_left_at_once_when_the_pull_is_cancelled) {
   const HttpServer server([&](const HttpRequest&) {
     return HttpReply{.body = file_, .sent = 70'000, .silent_ms = 30'000};
@@ -316,7 +345,7 @@ TEST_F(PullHttp, a_silent_server_is_left_at_once_when_the_pull_is_cancelled) {
     while (partial().empty() && std::chrono::steady_clock::now() < limit) {
       std::this_thread::sleep_for(std::chrono::milliseconds(5));
     }
-    // Into the silence; libcurl's own loop looks up once a second.
+    // Into the silence.
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
     fired = std::chrono::steady_clock::now();
     cancel.cancel();

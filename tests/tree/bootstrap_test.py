@@ -153,6 +153,22 @@ class Keys(FolderCase):
         self.assertIn("-DGGML_AVX512=OFF", script.deps_flags("avx2"))
         self.assertNotIn("-DGGML_NATIVE=OFF", script.deps_flags("native"))
 
+    def test_the_portable_prefix_follows_the_native_one_and_the_list_of_variants(self):
+        script = load_script("bootstrap")
+        real = script.ROOT
+        script.ROOT = self.folder
+        for part in ("cmake/deps", "scripts"):
+            shutil.copytree(real / part, self.folder / part)
+        keys, native = {script.deps_key("portable")}, script.deps_key("native")
+        with open(self.folder / "scripts" / "ggml_variants.py", "a") as out:
+            out.write("# changed\n")
+        keys.add(script.deps_key("portable"))
+        self.assertEqual(script.deps_key("native"), native)
+        with open(self.folder / "cmake" / "deps" / "CMakeLists.txt", "a") as out:
+            out.write("# changed\n")
+        keys |= {script.deps_key("portable"), native}
+        self.assertEqual(len(keys), 4)
+
     def test_every_file_of_the_recipe_is_in_the_key_and_llama_bench_stays_itself(self):
         script = load_script("bootstrap")
         script.ROOT = self.folder

@@ -9,8 +9,13 @@ import pathlib
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 import unittest
+
+sys.dont_write_bytecode = True
+
+from bare_root import BareRoot, check_answers, write_model
 
 BUILD = os.environ["HEED_BINARY_DIR"]
 COMPILER = os.environ["HEED_CXX"]
@@ -112,6 +117,14 @@ class Installed(unittest.TestCase):
             self.assertIn(version.split()[1], text, name)
         facts = json.loads(output(binary, "doctor", "--rounds", "1", "-o", "json", env={}))
         self.assertIn("isa", json.dumps(facts))
+
+    def test_the_command_answers_where_its_libraries_are_and_nothing_else(self):
+        binary, folder = self.command(), pathlib.Path(self.keep.name)
+        write_model(folder / "tiny.gguf")
+        root = BareRoot(self, folder / "root")
+        root.put_with_libraries("/heed", binary)
+        root.put("/tiny.gguf", folder / "tiny.gguf")
+        check_answers(self, lambda *words: root.command("/heed", *words), "/tiny.gguf")
 
     def says_how_it_is_used(self, program):
         done = subprocess.run([program], env={"LD_LIBRARY_PATH": str(self.lib)}, text=True,
