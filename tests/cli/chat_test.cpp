@@ -14,6 +14,10 @@ namespace {
 
 using Words = std::vector<std::string>;
 
+// An empty line that waits to be edited, and the end of one.
+constexpr const char* kPrompt = "\x1b[?2004h\r>>> \x1b[K";
+constexpr const char* kEntered = "\x1b[K\x1b[?2004l\r\n";
+
 class Chat : public testing::Test {
  protected:
   Words words(const Words& more) const {
@@ -171,13 +175,13 @@ class ChatTerminal : public Chat {
 TEST_F(ChatTerminal, lines_are_edited_and_remembered) {
   {
     TerminalProcess chat = terminal({});
-    ASSERT_TRUE(chat.wait_for(">>> ")) << chat.seen();
+    ASSERT_TRUE(chat.wait_for(kPrompt)) << chat.seen();
     // "helo", a letter put in its place, two words taken back, home and end.
     chat.type(
         "helo\x1b[D"
         "l\x05 one two\x17\x17\x01\x05\r");
-    ASSERT_TRUE(chat.wait_for("hello \x1b[K\x1b[?2004l\r\n")) << chat.seen();
-    ASSERT_TRUE(chat.wait_for(">>> ")) << chat.seen();
+    ASSERT_TRUE(chat.wait_for(std::string("hello ") + kEntered)) << chat.seen();
+    ASSERT_TRUE(chat.wait_for(kPrompt)) << chat.seen();
     chat.type("/status\r");
     ASSERT_TRUE(chat.wait_for("messages     2")) << chat.seen();
     chat.type("\x1b[A\x1b[A");
@@ -191,7 +195,7 @@ TEST_F(ChatTerminal, lines_are_edited_and_remembered) {
   ASSERT_EQ(stat(history.c_str(), &info), 0);
   EXPECT_EQ(info.st_mode & 0777, 0600u);
   TerminalProcess next = terminal({});
-  ASSERT_TRUE(next.wait_for(">>> "));
+  ASSERT_TRUE(next.wait_for(kPrompt));
   next.type("\x10");
   ASSERT_TRUE(next.wait_for("/exit")) << next.seen();
   next.type("\x03");
@@ -202,9 +206,9 @@ TEST_F(ChatTerminal, lines_are_edited_and_remembered) {
 
 TEST_F(ChatTerminal, pasted_lines_are_one_message) {
   TerminalProcess chat = terminal({"--session", home_.path() + "/talk.json"});
-  ASSERT_TRUE(chat.wait_for(">>> "));
+  ASSERT_TRUE(chat.wait_for(kPrompt));
   chat.type("\x1b[200~one\rtwo\x1b[201~\r");
-  ASSERT_TRUE(chat.wait_for(">>> ")) << chat.seen();
+  ASSERT_TRUE(chat.wait_for(kPrompt)) << chat.seen();
   chat.type("\x04");
   EXPECT_EQ(chat.finish(), 0);
   const auto json = nlohmann::json::parse(file_text(home_.path() + "/talk.json"));
@@ -213,27 +217,27 @@ TEST_F(ChatTerminal, pasted_lines_are_one_message) {
 
 TEST_F(ChatTerminal, ctrl_c_stops_an_answer_and_not_the_program) {
   TerminalProcess chat = terminal({"-n", "-1", "-q"});
-  ASSERT_TRUE(chat.wait_for(">>> "));
+  ASSERT_TRUE(chat.wait_for(kPrompt));
   for (int i = 0; i < 2; ++i) {
     chat.type("hello\r");
-    ASSERT_TRUE(chat.wait_for("hello\x1b[K\x1b[?2004l\r\n"));
+    ASSERT_TRUE(chat.wait_for(std::string("hello") + kEntered));
     usleep(50'000);  // somewhere in the answer
     chat.type("\x03");
-    ASSERT_TRUE(chat.wait_for(">>> ")) << chat.seen();
+    ASSERT_TRUE(chat.wait_for(kPrompt)) << chat.seen();
   }
   chat.type("/status\r");
   ASSERT_TRUE(chat.wait_for("stopped: cancelled")) << chat.seen();
-  ASSERT_TRUE(chat.wait_for(">>> "));
+  ASSERT_TRUE(chat.wait_for(kPrompt));
   chat.type("\x03");
   ASSERT_TRUE(chat.wait_for("again")) << chat.seen();
-  ASSERT_TRUE(chat.wait_for(">>> "));
+  ASSERT_TRUE(chat.wait_for(kPrompt));
   chat.type("\x03");
   EXPECT_EQ(chat.finish(), 0) << chat.seen();
 }
 
 TEST_F(ChatTerminal, a_signal_at_the_prompt_ends_the_program_and_gives_the_terminal_back) {
   TerminalProcess chat = terminal({});
-  ASSERT_TRUE(chat.wait_for(">>> "));
+  ASSERT_TRUE(chat.wait_for(kPrompt));
   chat.signal(SIGTERM);
   EXPECT_EQ(chat.finish(), 128 + SIGTERM);
 }

@@ -10,11 +10,7 @@ namespace heed::test {
 namespace {
 
 tiny::Spec text_spec() {
-  return {.vocab = 300,
-          .context = 256,
-          .tied = false,  // else such a model says its last token again and again
-          .text_vocabulary = true,
-          .space_token = true};
+  return {.vocab = 300, .context = 256, .text_vocabulary = true, .space_token = true};
 }
 
 using Line = std::vector<std::string>;
