@@ -328,8 +328,10 @@ class Parser {
     if (least > kMostRepetitions) {
       return fault_at(start, least, " repetitions; at most ", kMostRepetitions);
     }
-    if (most && *most < least) return fault_at(start, "at most ", *most, " is less than ", least);
-    if (most && *most > kMostRepetitions) most.reset();
+    if (most.value_or(least) < least) {
+      return fault_at(start, "at most ", most.value_or(0), " is less than ", least);
+    }
+    if (most.value_or(0) > kMostRepetitions) most.reset();
     return repeat(code, item, least, most);
   }
 

@@ -93,6 +93,12 @@ Result<std::vector<Generation>> several(Engine& engine, SeqId seq, std::span<con
     return error(Code::kOutOfRange, n, " answers, must be 1 to ", engine.options().max_sequences,
                  " (max_sequences)");
   }
+  if (options.draft.drafter != nullptr) {
+    return Status(
+        Code::kInvalidArgument,
+        "drafts are tokens of one answer, so several answers take no drafter; ask for one "
+        "of them");
+  }
   HEED_TRY(check_prompt(engine, seq, prompt));
   const auto count = static_cast<size_t>(n);
   HEED_ASSIGN(const auto sampling, samplers(engine, seq, prompt, count, options));

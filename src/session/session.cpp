@@ -161,6 +161,7 @@ LivePrefix longest_live(const Engine::Impl& engine, std::span<const Token> token
                         const std::string& lines) {
   LivePrefix best;
   for (const auto& [seq, held] : engine.tokens) {
+    if (engine.filling(seq)) continue;
     const LivePrefix one{seq, common_prefix(held, tokens), static_cast<int64_t>(held.size())};
     if (one.tokens == 0 || (best.tokens > 0 && !one.better_than(best))) continue;
     if (sequence_lines(engine, seq) == lines) best = one;
