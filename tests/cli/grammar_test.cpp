@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "process.h"
+#include "refused_flags.h"
 #include "tiny_vocabulary.h"
 
 namespace heed::test {
@@ -47,10 +48,7 @@ const std::string& calling_model() {
 
 TEST(grammar, refusals_come_before_a_model_is_opened_and_say_where) {
   const TextFile broken("root ::= \"a\"\nb ::= ("), schema("{\"type\": ");
-  const struct {
-    std::vector<std::string> flags;
-    const char* needle;
-  } kBad[] = {
+  const RefusedFlags kBad[] = {
       {{"--grammar", "root ::= ["}, "--grammar: grammar, line 1, column"},
       {{"--grammar-file", broken.path()}, "line 2, column 8"},
       {{"--grammar-file", "/no/such"}, "--grammar-file /no/such"},
@@ -60,13 +58,7 @@ TEST(grammar, refusals_come_before_a_model_is_opened_and_say_where) {
       {{"--tools", schema.path()}, "--tools"},
       {{"--tool-choice", "required"}, "need --tools"},
   };
-  for (const auto& bad : kBad) {
-    std::vector<std::string> line = {"run", "-m", "no-such-file.gguf", "-p", "x"};
-    line.insert(line.end(), bad.flags.begin(), bad.flags.end());
-    const Finished f = heed(line);
-    EXPECT_EQ(f.code, 2) << bad.needle << ": " << f.err;
-    EXPECT_NE(f.err.find(bad.needle), std::string::npos) << f.err;
-  }
+  expect_refused(kBad);
 }
 
 TEST(grammar, an_answer_has_the_form_that_was_asked_for) {

@@ -4,16 +4,14 @@
 #include <nlohmann/json.hpp>
 
 #include "process.h"
+#include "refused_flags.h"
 #include "tiny_gguf.h"
 
 namespace heed::test {
 namespace {
 
 TEST(sampling, refusals_name_the_flag_before_a_model_is_opened) {
-  const struct {
-    std::vector<std::string> flags;
-    const char* needle;
-  } kBad[] = {
+  const RefusedFlags kBad[] = {
       {{"--samplers", "top_k;top_q"}, "top_q"},
       {{"--samplers", "quite_unlike"}, "'quite_unlike'. Known are"},
       {{"--sampler-seq", "k?"}, "'?'"},
@@ -31,13 +29,7 @@ TEST(sampling, refusals_name_the_flag_before_a_model_is_opened) {
       {{"-l", "5+inf"}, "logit-bias"},
       {{"-l", "99999999999-1"}, "--logit-bias"},
   };
-  for (const auto& bad : kBad) {
-    std::vector<std::string> line = {"run", "-m", "no-such-file.gguf", "-p", "x"};
-    line.insert(line.end(), bad.flags.begin(), bad.flags.end());
-    const Finished f = heed(line);
-    EXPECT_EQ(f.code, 2) << bad.needle << ": " << f.err;
-    EXPECT_NE(f.err.find(bad.needle), std::string::npos) << f.err;
-  }
+  expect_refused(kBad);
 }
 
 TEST(sampling, every_flag_of_the_chain_is_taken_and_a_forbidden_token_is_not_chosen) {
