@@ -5,10 +5,13 @@
 #include <algorithm>
 
 #include "base/clock.h"
+#include "base/text.h"
 #include "base/utf8.h"
 #include "cli/interrupt.h"
 #include "cli/run_memory.h"
 #include "eval/llama_baseline.h"
+#include "model/adapter.h"
+#include "model/model_impl.h"
 
 namespace heed::cli {
 namespace {
@@ -39,9 +42,27 @@ Status answer(eval::LlamaBaseline& llama, const Model& model, Sampler& sampler,
 
 }  // namespace
 
+namespace {
+
+// llama.cpp multiplies by the table's factors where it multiplies by the head, and aborts.
+Status check_llama_takes(const Adaptation& adaptation, const Model& model) {
+  if (!model.impl().hyper->tied_head) return Status::ok();
+  for (const ScaledLora& lora : adaptation.loras) {
+    const AdapterInfo& info = lora.adapter->info();
+    const auto& targets = info.targets;
+    if (std::find(targets.begin(), targets.end(), "token_embd.weight") == targets.end()) continue;
+    return error(Code::kUnsupported, info.path, ": adapts token_embd.weight, which is the head of ",
+                 model.info().path, " too, and llama.cpp cannot do that; leave out --compare");
+  }
+  return Status::ok();
+}
+
+}  // namespace
+
 Result<EngineRun> run_llama(const Model& model, std::span<const Token> prompt,
                             const RunOptions& options, const Adaptation* adaptation, int threads,
                             ProgressLine::Mode progress) {
+  if (adaptation != nullptr) HEED_TRY(check_llama_takes(*adaptation, model));
   ProgressLine line(progress);
   line.show("llama.cpp on the same prompt");
   eval::LlamaOptions llama_options =

@@ -62,9 +62,10 @@ TEST_F(AdapterFlags, repeated_and_listed_adapters_mean_the_same) {
 }
 
 TEST_F(AdapterFlags, control_vectors_change_the_layers_of_their_range) {
-  const std::string plain = answer({}), steered = answer({"--control-vector", control.path()});
+  const std::string strong = control.path() + ":30";
+  const std::string plain = answer({}), steered = answer({"--control-vector-scaled", strong});
   EXPECT_NE(steered, plain);
-  EXPECT_EQ(answer({"--control-vector", control.path(), "--control-vector-layer-range", "1", "1"}),
+  EXPECT_EQ(answer({"--control-vector-scaled", strong, "--control-vector-layer-range", "1", "1"}),
             steered);
   EXPECT_EQ(answer({"--control-vector-scaled", control.path() + ":0"}), plain);
   const Finished f =
@@ -74,12 +75,21 @@ TEST_F(AdapterFlags, control_vectors_change_the_layers_of_their_range) {
 }
 
 TEST_F(AdapterFlags, llama_cpp_gets_the_same_adapters) {
-  const Finished f = heed(words({"--lora", lora.path() + ":0.5", "--control-vector", control.path(),
-                                 "--compare", "llama.cpp", "-ctk", "f32", "-ctv", "f32"}));
+  const tiny::TemporaryFile layers(tiny::make_adapter(
+      spec, {.takes = [](const std::string& name) { return name.starts_with("blk."); }}));
+  const Finished f =
+      heed(words({"--lora", layers.path() + ":0.5", "--control-vector", control.path(), "--compare",
+                  "llama.cpp", "-ctk", "f32", "-ctv", "f32"}));
   ASSERT_EQ(f.code, 0) << f.err;
   const auto json = nlohmann::json::parse(f.out);
   EXPECT_EQ(json["compare"][0]["text"], json["compare"][1]["text"]);
   EXPECT_TRUE(json["config"]["adaptation"].get<std::string>().starts_with("lora ")) << f.out;
+}
+
+TEST_F(AdapterFlags, what_would_stop_llama_cpp_is_refused) {
+  const Finished f = heed(words({"--lora", lora.path(), "--compare", "llama.cpp"}));
+  EXPECT_EQ(f.code, 1);
+  EXPECT_NE(f.err.find("token_embd.weight"), std::string::npos) << f.err;
 }
 
 TEST_F(AdapterFlags, wrong_use_is_a_usage_error) {

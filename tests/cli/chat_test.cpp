@@ -184,6 +184,7 @@ TEST_F(ChatTerminal, lines_are_edited_and_remembered) {
     ASSERT_TRUE(chat.wait_for(kPrompt)) << chat.seen();
     chat.type("/status\r");
     ASSERT_TRUE(chat.wait_for("messages     2")) << chat.seen();
+    ASSERT_TRUE(chat.wait_for(kPrompt)) << chat.seen();
     chat.type("\x1b[A\x1b[A");
     ASSERT_TRUE(chat.wait_for("hello ")) << "two lines ago: " << chat.rest();
     chat.type("\x15/exit\r");
@@ -200,6 +201,7 @@ TEST_F(ChatTerminal, lines_are_edited_and_remembered) {
   ASSERT_TRUE(next.wait_for("/exit")) << next.seen();
   next.type("\x03");
   ASSERT_TRUE(next.wait_for("again")) << next.seen();
+  ASSERT_TRUE(next.wait_for(kPrompt)) << next.seen();
   next.type("\x04");
   EXPECT_EQ(next.finish(), 0);
 }

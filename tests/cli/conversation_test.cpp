@@ -102,7 +102,13 @@ TEST_F(Conversations, a_full_context_is_said_with_the_way_out_and_can_be_left) {
   }
   messages.pop_back();
   messages.push_back({"user", "y"});
-  EXPECT_EQ(answer(conversation, messages).tokens, fresh(messages).tokens);
+  // The context ends before the answer would.
+  const std::vector<Token> here = answer(conversation, messages).tokens;
+  std::vector<Token> elsewhere = fresh(messages).tokens;
+  ASSERT_FALSE(here.empty());
+  ASSERT_LE(here.size(), elsewhere.size());
+  elsewhere.resize(here.size());
+  EXPECT_EQ(here, elsewhere);
   options_.max_tokens = -1;
   options_.ignore_eos = true;
   EXPECT_EQ(answer(conversation, messages).stop, StopReason::kContext);

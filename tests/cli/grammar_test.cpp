@@ -97,14 +97,15 @@ TEST(tools, a_required_call_comes_out_as_json_with_the_arguments_of_its_schema) 
   for (const char* choice : {"required", "weather"}) {
     const auto calls = nlohmann::json::parse(with({"--tool-choice", choice}).out, nullptr, false);
     ASSERT_TRUE(calls.is_array());
-    ASSERT_EQ(calls.size(), 1u);
+    // llama.cpp's grammar lets more follow, and the limit of tokens may cut the last one.
+    ASSERT_GE(calls.size(), 1u) << calls;
     EXPECT_EQ(calls[0]["function"]["name"], "weather");
     const auto arguments =
         nlohmann::json::parse(calls[0]["function"]["arguments"].get<std::string>(), nullptr, false);
     EXPECT_LE(arguments["days"].get<int>(), 9);
   }
   const auto all = nlohmann::json::parse(with({"--tool-choice", "required", "-o", "json"}).out);
-  EXPECT_EQ(all["tool_calls"].size(), 1u);
+  EXPECT_GE(all["tool_calls"].size(), 1u) << all;
   EXPECT_TRUE(all.contains("content"));
   const auto none = nlohmann::json::parse(with({"--tool-choice", "none", "-o", "json"}).out);
   EXPECT_EQ(none["tool_calls"].size(), 0u);

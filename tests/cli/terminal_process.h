@@ -48,9 +48,9 @@ class TerminalProcess {
 
   void signal(int number) { kill(pid_, number); }
 
-  // Reads until the text appears behind what earlier waits found; false after 120 s or at the end.
+  // Reads until the text appears behind what earlier waits found; false after 30 s or at the end.
   bool wait_for(const std::string& text) {
-    const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(120);
+    const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(30);
     for (;;) {
       const size_t at = seen_.find(text, found_);
       if (at != std::string::npos) {
@@ -65,9 +65,11 @@ class TerminalProcess {
   std::string rest() const { return seen_.substr(found_); }
   const std::string& seen() const { return seen_; }
 
-  // The exit code, or 128 + signal.
+  // The exit code, or 128 + signal; one that does not end within 30 s is killed.
   int finish() {
+    const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(30);
     while (read_some()) {
+      if (std::chrono::steady_clock::now() > limit) signal(SIGKILL);
     }
     int status = 0;
     waitpid(pid_, &status, 0);

@@ -307,7 +307,9 @@ TEST_F(Interrupted, saving_survives_every_failing_allocation) {
     if (!saved.is_ok()) {
       EXPECT_EQ(saved.code(), Code::kResourceExhausted) << saved.message();
     }
-    EXPECT_EQ(tokens_there(), saved.is_ok() ? 100 : 70);
+    // Behind the rename an error is reported although the new file is there.
+    const int64_t there = tokens_there();
+    EXPECT_TRUE(there == 100 || (!saved.is_ok() && there == 70)) << there;
     EXPECT_FALSE(fs::exists(path() + ".new"));
   });
   EXPECT_GT(failures, 20);

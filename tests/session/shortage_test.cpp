@@ -156,6 +156,7 @@ TEST(Shortage, planning_reading_and_making_survive_every_failing_allocation) {
   const ScaledFile control[] = {{control_file.path(), 1}};
   auto adaptation = std::make_shared<Adaptation>();
   adaptation->loras = {{*load_lora(**packed, lora_file.path()), 1}};
+  const std::vector<Token> some = {1, 2, 3};
   const std::pair<const char*, std::function<Status()>> kCalls[] = {
       {"adapter", [&] { return load_lora(**packed, lora_file.path()).status(); }},
       {"control vector", [&] { return load_control_vector(**packed, control).status(); }},
@@ -164,7 +165,7 @@ TEST(Shortage, planning_reading_and_making_survive_every_failing_allocation) {
          HEED_ASSIGN(const auto engine, Engine::create(*packed, {}));
          HEED_ASSIGN(const SeqId seq, engine->create_sequence());
          HEED_TRY(set_adaptation(*engine, seq, adaptation));
-         HEED_TRY(engine->prefill(seq, std::vector<Token>{1, 2, 3}));
+         HEED_TRY(engine->prefill(seq, some));
          HEED_ASSIGN(const SeqId copy, engine->fork(seq));
          if (adaptation_of(*engine, copy) != adaptation) {
            return Status(Code::kInternal, "a fork without its adaptation");

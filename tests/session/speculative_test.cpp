@@ -182,6 +182,8 @@ TEST_F(Speculative, an_end_token_that_was_guessed_ends_the_answer) {
   GenerateOptions options;
   options.sampler.temperature = 1.5f;
   options.sampler.top_k = 0;
+  options.sampler.top_p = 1;
+  options.sampler.min_p = 0;
   int ends = 0;
   for (uint32_t seed = 1; seed <= 20; ++seed) {
     options.sampler.seed = seed;
@@ -199,7 +201,7 @@ TEST_F(Speculative, an_end_token_that_was_guessed_ends_the_answer) {
     options.draft = {.drafter = &drafter, .max = 8};
     expect_equal(answer_of(*engine, prompt_, options), plain, std::to_string(seed));
   }
-  EXPECT_GT(ends, 5);
+  EXPECT_GT(ends, 2);
 }
 
 TEST_F(Speculative, a_cancel_leaves_what_plain_decoding_leaves) {
