@@ -5,10 +5,10 @@ include(CMakePackageConfigHelpers)
 
 set_target_properties(heed_core PROPERTIES OUTPUT_NAME heed)
 install(TARGETS heed_core ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}")
-install(DIRECTORY "${PROJECT_SOURCE_DIR}/include/heed" DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}"
-  FILES_MATCHING PATTERN "*.h"
-    PATTERN "engine.h" EXCLUDE PATTERN "generate.h" EXCLUDE PATTERN "model.h" EXCLUDE
-    PATTERN "sampling.h" EXCLUDE)
+set(core_headers attention cpu format heed kv status version view)
+list(TRANSFORM core_headers PREPEND "${PROJECT_SOURCE_DIR}/include/heed/")
+list(TRANSFORM core_headers APPEND ".h")
+install(FILES ${core_headers} DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}/heed")
 install(FILES "${PROJECT_SOURCE_DIR}/LICENSE" DESTINATION "${CMAKE_INSTALL_DATADIR}/licenses/heed"
   COMPONENT command)
 if(TARGET heed)

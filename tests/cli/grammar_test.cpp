@@ -102,7 +102,7 @@ TEST(tools, a_required_call_comes_out_as_json_with_the_arguments_of_its_schema) 
     EXPECT_EQ(calls[0]["function"]["name"], "weather");
     const auto arguments =
         nlohmann::json::parse(calls[0]["function"]["arguments"].get<std::string>(), nullptr, false);
-    EXPECT_LE(arguments["days"].get<int>(), 9);
+    EXPECT_LE(arguments["days"].get<double>(), 9);
   }
   const auto all = nlohmann::json::parse(with({"--tool-choice", "required", "-o", "json"}).out);
   EXPECT_GE(all["tool_calls"].size(), 1u) << all;
