@@ -58,6 +58,7 @@ class ChatVerb final : public Verb {
 
  private:
   Status prepare();
+  void keep_history() const;
   int talk();
   // False: the conversation ends here.
   bool obey(const std::string& line);
@@ -146,10 +147,16 @@ Status ChatVerb::answer(const std::string& message) {
 }
 
 Status ChatVerb::regenerate() {
+  auto before = history_.turns;
   const std::string asked = history_.take_last();
   if (asked.empty()) return Status(Code::kInvalidArgument, "/regen: there is no message yet");
   ++again_;  // with a given seed too the answer is another one
-  return answer(asked);
+  const Status status = answer(asked);
+  if (history_.turns.size() < before.size()) {
+    history_.turns = std::move(before);
+    note("the earlier answer stands");
+  }
+  return status;
 }
 
 Status ChatVerb::undo() {
@@ -250,12 +257,26 @@ int ChatVerb::talk() {
     } else if (!obey(item.text)) {
       return kDone;
     }
+    keep_history();
     if (interrupt_exit_code() != 0) return interrupt_exit_code();
     survive_interrupts(input.edits());
   }
 }
 
+// After each turn, because a signal at the prompt ends the program before the end of this verb.
+// What was computed is saved there only: without it the conversation is read again.
+void ChatVerb::keep_history() const {
+  if (o_.session.empty()) return;
+  const Status status = write_text(o_.session, history_.to_json(model_of_.info.name));
+  if (!status.is_ok()) note(status.message());
+}
+
 int ChatVerb::run() {
+  const size_t positional = o_.model.empty() ? 1 : 0;
+  if (o_.positional.size() > positional) {
+    return usage_error(name(), cat("unexpected argument '", o_.positional[positional],
+                                   "': messages are typed at the prompt"));
+  }
   if (const Status s = o_.settle(); !s.is_ok()) return usage_error(name(), s.message());
   watch_interrupts();
   Status status = prepare();

@@ -41,7 +41,9 @@ int64_t Conversation::shared_with(std::span<const Token> tokens) const {
 Status Conversation::keep(std::span<const ChatMessage> messages) {
   std::vector<Token> tokens;
   if (!messages.empty()) {
-    HEED_ASSIGN(tokens, tokens_of(messages, false));
+    // A template may refuse a history that no message of the user begins: then nothing is kept.
+    Result<std::vector<Token>> told = tokens_of(messages, false);
+    if (told.is_ok()) tokens = std::move(*told);
   }
   return engine_.truncate(seq_, shared_with(tokens));
 }

@@ -162,7 +162,10 @@ void limit_kv(const MemoryPlan& plan, const MemoryPlan& draft, RunOptions& optio
 }
 
 Status plan_chat(const std::string& path, RunOptions& options) {
-  HEED_ASSIGN(const Needs needs, needs_of(path, options, options.engine.chunk));
+  // Layer by layer the residual of a whole message stays in memory, token by token that of a chunk.
+  const bool by_layers = options.engine.prefill_order == PrefillOrder::kLayerMajor;
+  const int64_t message = by_layers ? options.engine.context : options.engine.chunk;
+  HEED_ASSIGN(const Needs needs, needs_of(path, options, message));
   HEED_TRY(
       eval::check_memory(path, needs.heed, "take a smaller model, a smaller -ub or free memory"));
   limit_kv(needs.plan, needs.draft, options);

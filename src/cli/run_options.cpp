@@ -231,6 +231,11 @@ Status RunOptions::check_peer() const {
         "--parallel gives several answers, --compare takes one of each engine; give one of "
         "them");
   }
+  if (tools.given() && !compare.empty()) {
+    return Status(Code::kInvalidArgument,
+                  "--tools ends an answer where the template says, which --compare's peer does not "
+                  "know; give one of them");
+  }
   if (!session.empty() && !compare.empty()) {
     return Status(Code::kInvalidArgument,
                   "--session spares heed a part of the prompt that --compare has the peer compute; "

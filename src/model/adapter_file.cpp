@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <limits>
 
 #include "base/guard.h"
 #include "base/nearest.h"
@@ -111,6 +112,10 @@ Result<AdapterFile> AdapterFile::read(const GgufFile& file) {
   AdapterInfo& info = adapter.info;
   HEED_ASSIGN(info.architecture, file.text("general.architecture"));
   HEED_ASSIGN(info.alpha, file.number("adapter.lora.alpha", 0.0));
+  if (std::fabs(info.alpha) > static_cast<double>(std::numeric_limits<float>::max())) {
+    return error(Code::kOutOfRange, "key 'adapter.lora.alpha' is ", info.alpha,
+                 ", more than a float holds");
+  }
   const Result<std::string> title = file.text("general.name", "");
   if (title.is_ok()) info.name = *title;  // a label only
   info.path = file.path();

@@ -202,7 +202,9 @@ bool is_layer_tensor(const GgufFile& file, std::string_view name, const Hyperpar
   int layer = -1;
   const auto [end, fault] = std::from_chars(name.data(), name.data() + name.size(), layer);
   if (fault != std::errc() || layer < 0 || layer >= h.layers) return false;
-  name.remove_prefix(static_cast<size_t>(end - name.data()));
+  const auto digits = static_cast<size_t>(end - name.data());
+  if (name.substr(0, digits) != std::to_string(layer)) return false;  // "01" is no name of layer 1
+  name.remove_prefix(digits);
   if (!name.starts_with('.')) return false;
   name.remove_prefix(1);
   for (const FusedTensor& fused : h.arch->fused) {

@@ -121,7 +121,7 @@ Result<PlannedAdaptation> plan_adaptation(const GgufFile& file, const Hyperparam
 Status set_adaptation(Engine& engine, SeqId seq, std::shared_ptr<const Adaptation> adaptation) {
   return guarded("setting an adaptation", [&]() -> Status {
     Engine::Impl& impl = engine.impl();
-    HEED_TRY(impl.check_sequence(seq));
+    HEED_TRY(impl.check_settled(seq));
     if (const int64_t held = engine.length(seq); held > 0) {
       return error(Code::kInvalidArgument, "sequence ", seq, " holds ", held,
                    " tokens whose keys and values another adaptation cannot use; truncate it to 0 "

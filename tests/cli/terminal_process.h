@@ -48,9 +48,9 @@ class TerminalProcess {
 
   void signal(int number) { kill(pid_, number); }
 
-  // Reads until the text appears behind what earlier waits found; false after 30 s or at the end.
+  // Reads until the text appears behind what earlier waits found; false after 120 s or at the end.
   bool wait_for(const std::string& text) {
-    const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+    const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(120);
     for (;;) {
       const size_t at = seen_.find(text, found_);
       if (at != std::string::npos) {
@@ -61,13 +61,22 @@ class TerminalProcess {
     }
   }
 
+  // Reads until something more comes.
+  bool wait_for_more() {
+    const size_t before = seen_.size();
+    for (int i = 0; i < 120 && seen_.size() == before; ++i) {
+      if (!read_some()) return false;
+    }
+    return seen_.size() > before;
+  }
+
   // What the terminal got since the last wait.
   std::string rest() const { return seen_.substr(found_); }
   const std::string& seen() const { return seen_; }
 
-  // The exit code, or 128 + signal; one that does not end within 30 s is killed.
+  // The exit code, or 128 + signal; one that does not end within 120 s is killed.
   int finish() {
-    const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+    const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(120);
     while (read_some()) {
       if (std::chrono::steady_clock::now() > limit) signal(SIGKILL);
     }
