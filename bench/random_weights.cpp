@@ -243,9 +243,9 @@ void add_tensors(gguf_context* out, ggml_context* tensors, const heed::Hyperpara
   list.add("token_embd.weight", h.embd, rows);
   for (int layer = 0; layer < h.layers; ++layer) list.add_layer(h, layer);
   list.add("output_norm.weight", h.embd, 0);
-  // llama.cpp loads no olmo2 with a tied head, and no gemma2 without.
+  // llama.cpp loads no olmo2 and no gpt-oss with a tied head, and no gemma2 without.
   const std::string_view arch = h.arch->name;
-  const bool tied = (shape.tied || arch == "gemma2") && arch != "olmo2";
+  const bool tied = (shape.tied || arch == "gemma2") && arch != "olmo2" && arch != "gpt-oss";
   if (!tied) list.add("output.weight", h.embd, rows);
 }
 
