@@ -39,6 +39,8 @@ constexpr Shape kShapes[] = {{"1b", 2048, 8192, 32, 8, 64, true},
                              {"8b", 4096, 14336, 32, 8, 128, false}};
 constexpr int kMaxLayers = 128;
 constexpr int kTrainedContext = 131072;
+constexpr int kEncoderContext = 2048;
+constexpr int kTokenTypes = 2;
 
 template <auto kFree>
 struct Free {
@@ -131,6 +133,7 @@ heed::Hyperparameters sizes_of(const heed::Architecture& arch, const Shape& shap
     h.head_k = latent->key_part + h.n_rot;
     h.head_v = latent->head_v;
   }
+  if (arch.encoder) layer.kv_heads = layer.heads;
   h.layer.assign(static_cast<size_t>(layers), layer);
   if (const Experts* const experts = row_of(kExperts, arch.name)) {
     h.experts = experts->count;
@@ -157,7 +160,7 @@ void set_keys(gguf_context* out, const heed::Hyperparameters& h, const Shape& sh
   gguf_set_val_str(out, "general.architecture", arch.name);
   gguf_set_val_str(out, "general.name", name.c_str());
   gguf_set_val_bool(out, "heed.random_weights", true);
-  set("context_length", kTrainedContext);
+  set("context_length", arch.encoder ? kEncoderContext : kTrainedContext);
   set("embedding_length", shape.embd);
   set("block_count", layers);
   set("feed_forward_length", shape.ff);
@@ -169,6 +172,11 @@ void set_keys(gguf_context* out, const heed::Hyperparameters& h, const Shape& sh
   set("vocab_size", vocab);
   set_number("attention.layer_norm_rms_epsilon", 1e-5f);
   set_number("rope.freq_base", 500000.0f);
+  if (arch.encoder) {
+    set_number("attention.layer_norm_epsilon", 1e-12f);
+    gguf_set_val_bool(out, (prefix + "attention.causal").c_str(), false);
+    gguf_set_val_u32(out, "tokenizer.ggml.token_type_count", kTokenTypes);
+  }
   for (const ExtraKey& extra : kExtraKeys) {
     if (std::string_view(extra.architecture) == arch.name) set_number(extra.key, extra.value);
   }
@@ -236,12 +244,23 @@ class TensorList {
   ggml_context* tensors_;
 };
 
+// What an encoder adds to its embeddings; it has no head.
+void add_encoder_input(TensorList& list, const heed::Hyperparameters& h) {
+  list.add("token_types.weight", h.embd, kTokenTypes);
+  if (h.arch->rotary == heed::RotaryLayout::kNone) {
+    list.add("position_embd.weight", h.embd, kEncoderContext);
+  }
+  list.add("token_embd_norm.weight", h.embd, 0);
+  list.add("token_embd_norm.bias", h.embd, 0);
+}
+
 void add_tensors(gguf_context* out, ggml_context* tensors, const heed::Hyperparameters& h,
                  const Shape& shape, size_t vocab) {
   TensorList list(out, tensors);
   const auto rows = static_cast<int64_t>(vocab);
   list.add("token_embd.weight", h.embd, rows);
   for (int layer = 0; layer < h.layers; ++layer) list.add_layer(h, layer);
+  if (h.arch->encoder) return add_encoder_input(list, h);
   list.add("output_norm.weight", h.embd, 0);
   // llama.cpp loads no olmo2 and no gpt-oss with a tied head, and no gemma2 without.
   const std::string_view arch = h.arch->name;
@@ -297,7 +316,7 @@ bool write_random(const char* tokenizer, const std::string& to, const heed::Arch
   const Gguf out(gguf_init_empty());
   size_t vocab = 0;
   if (!take_vocabulary(tokenizer, out.get(), vocab)) return false;
-  constexpr size_t kOtherTensors = 3;
+  constexpr size_t kOtherTensors = 5;
   const size_t count = heed::kLayerTensors * static_cast<size_t>(layers) + kOtherTensors;
   const Tensors tensors(ggml_init(
       {.mem_size = count * ggml_tensor_overhead(), .mem_buffer = nullptr, .no_alloc = true}));
