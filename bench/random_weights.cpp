@@ -198,15 +198,19 @@ void set_keys(gguf_context* out, const heed::Hyperparameters& h, const Shape& sh
   }
 }
 
-bool is_router(std::string_view name) { return name.ends_with("ffn_gate_inp.weight"); }
+// Routers and what an encoder adds to its embeddings stay exact, as in published files.
+bool stays_exact(std::string_view name) {
+  return name.ends_with("ffn_gate_inp.weight") || name == "token_types.weight" ||
+         name == "position_embd.weight";
+}
 
 class TensorList {
  public:
   TensorList(gguf_context* out, ggml_context* tensors) : out_(out), tensors_(tensors) {}
 
-  // A vector where `outputs` is 0; as many as `count`. Routers stay exact, as in published files.
+  // A vector where `outputs` is 0; as many as `count`.
   void add(const std::string& name, int64_t inputs, int64_t outputs, int64_t count = 1) {
-    const bool exact = outputs == 0 || is_router(name);
+    const bool exact = outputs == 0 || stays_exact(name);
     const int64_t vectors = outputs == 0 ? count : outputs;
     ggml_tensor* tensor = ggml_new_tensor_3d(tensors_, exact ? GGML_TYPE_F32 : GGML_TYPE_F16,
                                              inputs, vectors, outputs == 0 ? 1 : count);
@@ -277,7 +281,7 @@ std::vector<char> values_of(const ggml_tensor* tensor, uint64_t stream) {
   const double reach = std::sqrt(3.0 / static_cast<double>(inputs));
   for (int64_t r = 0; r < rows; ++r) {
     char* const to = bytes.data() + static_cast<size_t>(r) * tensor->nb[1];
-    const bool vector = tensor->type == GGML_TYPE_F32 && !is_router(ggml_get_name(tensor));
+    const bool vector = tensor->type == GGML_TYPE_F32 && !stays_exact(ggml_get_name(tensor));
     for (int64_t i = 0; i < inputs && !vector; ++i) {
       const auto at = static_cast<uint64_t>(r * inputs + i);
       row[static_cast<size_t>(i)] =
