@@ -4,6 +4,7 @@
 
 #include <functional>
 
+#include "base/guard.h"
 #include "heap_counters.h"
 #include "heed/chat.h"
 #include "heed/sampling.h"
@@ -69,7 +70,7 @@ TEST(ModelShortage, what_a_request_brings_survives_every_failing_allocation) {
   for (const Call& call : kCalls) {
     int refused = 0;
     test::with_each_allocation_failing([&] {
-      const Status status = call.run();
+      const Status status = guarded(call.name, call.run);
       if (status.is_ok()) return;
       ++refused;
       const test::Untouched rest;
