@@ -40,6 +40,12 @@ set(kernel_flags ${isa_level} -ffp-contract=off -fno-math-errno)
 file(GLOB_RECURSE kernel_sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/src/kernels/*.cpp")
 set_source_files_properties(${kernel_sources} PROPERTIES COMPILE_OPTIONS "${kernel_flags}")
 
+# What fuzzing looks at are readers, and kernels with sanitizers take most of its compile time.
+set(isa_sanitize_flags "")
+if(HEED_FUZZ)
+  set(isa_sanitize_flags -fno-sanitize=all)
+endif()
+
 set(HEED_ISA_TARGETS "")
 foreach(isa IN ITEMS scalar avx2 avx512 avx512_vnni avx512_bf16)
   if(NOT isa STREQUAL "scalar" AND NOT CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
@@ -53,7 +59,7 @@ foreach(isa IN ITEMS scalar avx2 avx512 avx512_vnni avx512_bf16)
     "${PROJECT_SOURCE_DIR}/include" "${PROJECT_SOURCE_DIR}/src")
   target_link_libraries(heed_isa_${isa} PRIVATE heed_flags)
   target_compile_options(heed_isa_${isa} PRIVATE
-    ${heed_isa_${isa}_flags})
+    ${heed_isa_${isa}_flags} ${isa_sanitize_flags})
   target_sources(heed_core PRIVATE $<TARGET_OBJECTS:heed_isa_${isa}>)
   list(APPEND HEED_ISA_TARGETS heed_isa_${isa})
 endforeach()

@@ -1,3 +1,4 @@
+#include <csignal>
 #include <cstdio>
 #include <exception>
 #include <string>
@@ -7,6 +8,8 @@
 #include "cli/verb.h"
 
 int main(int count, char** words) {
+  // A file that passes this process's limit is an error of the write then, and no signal.
+  std::signal(SIGXFSZ, SIG_IGN);
   try {
     const int code =
         heed::cli::main_with(std::vector<std::string>(words + (count > 0 ? 1 : 0), words + count));

@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <csignal>
 #include <nlohmann/json.hpp>
 
 #include "base/clock.h"
@@ -36,8 +35,6 @@ Status RunSession::start(Engine& engine, std::span<const Token> tokens, const Ru
 
 Status RunSession::save(Engine& engine, const RunOptions& options) {
   if (path.empty() || options.session_read_only) return Status::ok();
-  // A file that passes the limit of this process is an error of the call then, and no signal.
-  std::signal(SIGXFSZ, SIG_IGN);
   const Clock::time_point begin = Clock::now();
   HEED_ASSIGN(saved, save_session(engine, started.seq, path));
   save_s = seconds_since(begin);

@@ -5,10 +5,14 @@
 #include <cstdlib>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <set>
 
 #include "base/nearest.h"
 #include "base/read_file.h"
 #include "base/text.h"
+#include "model/gguf_parser.h"
+#include "model/hyperparameters.h"
 
 namespace heed {
 namespace {
@@ -59,7 +63,7 @@ class Reader {
       return {};
     }
     auto out = value->get<std::string>();
-    if (!valid(out)) fail(cat("\"", key, "\" is \"", out, "\", allowed is ", rule));
+    if (!valid(out)) fail(cat("\"", key, "\" is \"", printable(out), "\", allowed is ", rule));
     return out;
   }
 
@@ -102,9 +106,17 @@ class Reader {
 };
 
 constexpr uint64_t kMostBytes = uint64_t{1} << 44;  // larger than any model and any disk here
+constexpr uint64_t kMostContext = limits::kContext;
+// Thousands of models. A parsed document takes many times its text.
+constexpr size_t kMostText = size_t{1} << 20;
 
 bool any_text(std::string_view) { return true; }
-bool some_text(std::string_view text) { return !text.empty(); }
+// What is printed as it is.
+bool plain_text(std::string_view text) {
+  return std::all_of(text.begin(), text.end(),
+                     [](char c) { return !std::iscntrl(static_cast<unsigned char>(c)); });
+}
+bool some_text(std::string_view text) { return !text.empty() && plain_text(text); }
 bool model_name(std::string_view text) { return only(text, "._-+:") && text.front() != '-'; }
 bool model_kind(std::string_view text) { return text == "instruct" || text == "base"; }
 bool hex_digest(std::string_view text) {
@@ -150,7 +162,7 @@ Result<ModelSource> parse_source(const Json& json, const std::string& where) {
     source.kind = ModelSource::Kind::kUrl;
     source.url = in.text("url", safe_url, "https:// or file:///");
   } else {
-    in.fail(cat("\"type\" is \"", type, "\", known are pypi, huggingface and url"));
+    in.fail(cat("\"type\" is \"", printable(type), "\", known are pypi, huggingface and url"));
   }
   HEED_TRY(in.status());
   return source;
@@ -163,9 +175,16 @@ Result<ModelEntry> parse_entry(const Json& json, const std::string& where) {
   entry.file = in.text("file", plain_name, kNameRule);
   entry.sha256 = in.text("sha256", hex_digest, "64 lower-case hexadecimal digits");
   entry.bytes = in.number("bytes");
-  if (in.has("context")) entry.context = static_cast<uint32_t>(in.number("context"));
+  if (in.has("context")) {
+    const uint64_t context = in.number("context");
+    if (context < 1 || context > kMostContext) {
+      in.fail(cat("\"context\" is ", context, ", must be 1 to ", kMostContext));
+    }
+    entry.context = static_cast<uint32_t>(context);
+  }
   if (in.has("kind")) entry.kind = in.text("kind", model_kind, "instruct or base");
-  if (in.has("about")) entry.about = in.text("about", any_text, "");
+  if (in.has("about"))
+    entry.about = in.text("about", plain_text, "text without control characters");
   entry.licence = in.text("licence", some_text, "the name of a licence");
   if (in.has("aliases")) {
     for (const Json& alias : in.array("aliases")) {
@@ -190,11 +209,33 @@ Result<ModelEntry> parse_entry(const Json& json, const std::string& where) {
   return entry;
 }
 
+// The parser keeps the last of several values under one key: which one was meant is not known.
+Result<Json> parse_json(std::string_view text, std::string_view origin) {
+  if (text.size() > kMostText) {
+    return error(Code::kCorrupt, origin, ": has ", text.size(), " bytes, must have at most ",
+                 kMostText);
+  }
+  std::vector<std::set<std::string>> keys;  // of the objects that are open
+  std::optional<std::string> twice;
+  const auto note = [&](int, Json::parse_event_t event, Json& value) {
+    if (event == Json::parse_event_t::object_start) keys.emplace_back();
+    if (event == Json::parse_event_t::object_end) keys.pop_back();
+    if (event == Json::parse_event_t::key && !keys.back().insert(value.get<std::string>()).second) {
+      twice = value.get<std::string>();
+    }
+    return true;
+  };
+  Json json = Json::parse(text, note, /*allow_exceptions=*/false);
+  if (json.is_discarded()) return error(Code::kCorrupt, origin, ": not valid JSON");
+  if (!twice) return json;
+  return error(Code::kCorrupt, origin, ": the key \"", printable(*twice),
+               "\" is twice in one object; remove one");
+}
+
 }  // namespace
 
 Result<std::vector<ModelEntry>> parse_catalogue(std::string_view text, std::string_view origin) {
-  const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (json.is_discarded()) return error(Code::kCorrupt, origin, ": not valid JSON");
+  HEED_ASSIGN(const Json json, parse_json(text, origin));
   Reader in(json, std::string(origin));
   const uint64_t schema = in.number("schema");
   const Json& models = in.array("models");
@@ -203,8 +244,13 @@ Result<std::vector<ModelEntry>> parse_catalogue(std::string_view text, std::stri
     return error(Code::kUnsupported, origin, ": schema ", schema, ", this heed reads schema 1");
   }
   std::vector<ModelEntry> entries;
+  std::set<std::string> names;
   for (size_t i = 0; i < models.size(); ++i) {
     HEED_ASSIGN(auto entry, parse_entry(models[i], cat(origin, ": models[", i, "]")));
+    if (!names.insert(lower(entry.name)).second) {
+      return error(Code::kCorrupt, origin, ": models[", i, "]: the name \"", entry.name,
+                   "\" is there already; remove one of the two");
+    }
     entries.push_back(std::move(entry));
   }
   return entries;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <exception>
+#include <new>
 #include <set>
 
 #include "base/guard.h"
@@ -130,6 +131,8 @@ auto read_back(const std::string& text, Read&& read)
     -> Result<decltype(read(std::declval<const common_json&>()))> {
   try {
     return read(common_json::parse(text));
+  } catch (const std::bad_alloc&) {
+    throw;
   } catch (const std::exception& e) {
     return error(Code::kInternal, "the chat code wrote what cannot be read: ", e.what());
   }
@@ -141,6 +144,8 @@ Result<std::string> run_text(const char* what, const std::function<std::string()
   return run_limited(what, {}, [&]() -> Result<std::string> {
     try {
       return work();
+    } catch (const std::bad_alloc&) {
+      throw;
     } catch (const std::exception& e) {
       return error(Code::kInvalidArgument, what, ": ", e.what());
     }

@@ -75,9 +75,9 @@ std::string GgufTensor::shape() const {
 
 Result<std::unique_ptr<GgufFile>> GgufFile::open(const std::string& path, FileAccess access) {
   HEED_ASSIGN(auto mapped, MappedFile::open(path, access));
-  HEED_ASSIGN(auto file, from_bytes(mapped->bytes(), path));
-  HEED_TRY(mapped->unchanged());
-  file->files_.push_back(std::move(mapped));
+  auto file = from_bytes(mapped->bytes(), path);
+  HEED_TRY(mapped->unchanged());  // says more than what the parser made of missing bytes
+  if (file.is_ok()) (*file)->files_.push_back(std::move(mapped));
   return file;
 }
 

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "base/guard.h"
 #include "base/text.h"
 #include "llama.h"
 
@@ -96,9 +97,10 @@ PieceOrder PieceOrder::make(const llama_vocab* vocab) {
 }
 
 Status check_grammar(std::string_view gbnf) {
-  const TokenByName any = [](std::string_view) { return Result<Token>(0); };
-  const auto program = GrammarProgram::parse(gbnf, any);
-  return program.is_ok() ? Status::ok() : program.status();
+  return guarded("the grammar", [&] {
+    const TokenByName any = [](std::string_view) { return Result<Token>(0); };
+    return GrammarProgram::parse(gbnf, any).status();
+  });
 }
 
 Result<std::unique_ptr<TokenGrammar>> TokenGrammar::create(const llama_vocab* vocab,

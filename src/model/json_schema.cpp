@@ -2,7 +2,9 @@
 #include "json-schema-to-grammar.h"  // of llama.cpp's common code
 
 #include <exception>
+#include <new>
 
+#include "base/guard.h"
 #include "base/text.h"
 #include "heed/sampling.h"
 #include "model/grammar.h"
@@ -15,14 +17,14 @@ namespace {
 Result<std::string> convert(const std::string& schema) {
   try {
     return json_schema_to_grammar(common_json::parse(schema));
+  } catch (const std::bad_alloc&) {
+    throw;
   } catch (const std::exception& e) {
     return error(Code::kInvalidArgument, "the JSON schema cannot become a grammar: ", e.what());
   }
 }
 
-}  // namespace
-
-Result<std::string> grammar_of_schema(const std::string& json_schema) {
+Result<std::string> grammar_of(const std::string& json_schema) {
   const GrammarLimits limits;
   if (json_schema.size() > limits.text) {
     return error(Code::kOutOfRange, "JSON schema of ", json_schema.size(), " bytes; at most ",
@@ -36,6 +38,12 @@ Result<std::string> grammar_of_schema(const std::string& json_schema) {
   const Status good = check_grammar(gbnf);
   if (!good.is_ok()) return good.with_context("the JSON schema as a grammar");
   return gbnf;
+}
+
+}  // namespace
+
+Result<std::string> grammar_of_schema(const std::string& json_schema) {
+  return guarded("the JSON schema", [&] { return grammar_of(json_schema); });
 }
 
 }  // namespace heed

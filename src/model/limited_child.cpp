@@ -12,6 +12,7 @@
 #include <chrono>
 #include <cstring>
 #include <fstream>
+#include <new>
 
 #include "base/clock.h"
 #include "base/guard.h"
@@ -43,14 +44,25 @@ void write_all(int fd, const char* data, size_t size) {
   }
 }
 
-[[noreturn]] void child(int fd, const ChildLimits& limits, uint64_t memory,
+Result<std::string> within_limits(const char* what, const ChildLimits& limits,
+                                  const std::function<Result<std::string>()>& call) {
+  return guarded(what, [&]() -> Result<std::string> {
+    try {
+      return call();
+    } catch (const std::bad_alloc&) {
+      return exhausted(what, " needs more than the ", limits.memory >> 20, " MiB that it may take");
+    }
+  });
+}
+
+[[noreturn]] void child(int fd, const char* what, const ChildLimits& limits, uint64_t memory,
                         const std::function<Result<std::string>()>& call) {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   for (const int s : {SIGSEGV, SIGBUS, SIGABRT, SIGXCPU, SIGPIPE}) signal(s, SIG_DFL);
   limit(RLIMIT_CORE, 0);
   limit(RLIMIT_CPU, static_cast<uint64_t>(limits.seconds));
   limit(RLIMIT_DATA, memory);
-  const Result<std::string> answer = guarded("the child", call);
+  const Result<std::string> answer = within_limits(what, limits, call);
   const char code = static_cast<char>(answer.code());
   const std::string& text = answer.is_ok() ? *answer : answer.message();
   write_all(fd, &code, 1);
@@ -100,7 +112,7 @@ Result<std::string> run_limited(const char* what, const ChildLimits& limits,
   const pid_t pid = fork();
   if (pid == 0) {
     close(ends[0]);
-    child(ends[1], limits, memory, call);
+    child(ends[1], what, limits, memory, call);
   }
   const int fault = errno;
   close(ends[1]);

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/text.h"
+#include "model/mapped_guard.h"
 
 namespace heed {
 namespace {
@@ -71,7 +72,10 @@ Result<std::unique_ptr<MappedFile>> MappedFile::open(const std::string& path, Fi
   file->modified_ns_ = modified_ns(info);
   if (access == FileAccess::kMap) {
     void* map = ::mmap(nullptr, file->size_, PROT_READ, MAP_PRIVATE, file->fd_, 0);
-    if (map != MAP_FAILED) {
+    const bool guarded =
+        map != MAP_FAILED && guard_mapping(static_cast<uint8_t*>(map), file->size_);
+    if (map != MAP_FAILED && !guarded) ::munmap(map, file->size_);
+    if (guarded) {
       file->data_ = static_cast<uint8_t*>(map);
       file->mapped_ = true;
       // Where the page cache holds huge pages a fault would map 2 MiB: parts of the file that
@@ -91,7 +95,10 @@ Result<std::unique_ptr<MappedFile>> MappedFile::open(const std::string& path, Fi
 }
 
 MappedFile::~MappedFile() {
-  if (mapped_) ::munmap(data_, size_);
+  if (mapped_) {
+    unguard_mapping(data_);
+    ::munmap(data_, size_);
+  }
   if (fd_ >= 0) ::close(fd_);
 }
 
@@ -123,6 +130,11 @@ Status MappedFile::unchanged() const {
   if (modified_ns(info) != modified_ns_) {
     return error(Code::kCorrupt, path_,
                  ": was written to since it was loaded; load the model again");
+  }
+  if (mapping_is_lost(data_)) {
+    return error(Code::kCorrupt, path_,
+                 ": a part of it could not be read; it was cut while it was in use or its disk "
+                 "fails; load the model again");
   }
   return Status::ok();
 }

@@ -39,9 +39,9 @@ class MappedFile {
   // system does where its cache holds the file in huge pages.
   void looked_up(const uint8_t* data, size_t bytes) const;
 
-  // The file still has the size and modification time it had at open. Reading a mapped page behind
-  // the end of a truncated file kills the process, so callers ask before they touch the bytes (a
-  // truncation within the microseconds between remains possible; kRead excludes it).
+  // The file still has the size and modification time it had at open, and no page of it was missing
+  // when it was read: such a page reads as zeros (mapped_guard.h). So callers ask behind what they
+  // made of the bytes, and before it where that saves work.
   Status unchanged() const;
 
   // Every byte in order, a piece after the other, without a mapped page that becomes resident.

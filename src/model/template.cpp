@@ -2,6 +2,7 @@
 #include "model/template.h"
 
 #include <exception>
+#include <new>
 
 #include "base/guard.h"
 #include "base/text.h"
@@ -41,6 +42,8 @@ Result<std::string> run_template(const llama_model* model, const std::string& gi
       return Status(Code::kUnsupported, "the chat template of the model file is empty");
     }
     return work(templates.get());
+  } catch (const std::bad_alloc&) {
+    throw;
   } catch (const std::exception& e) {
     return error(Code::kCorrupt, "the chat template of the model file failed: ", e.what());
   }

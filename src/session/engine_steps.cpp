@@ -124,7 +124,8 @@ Status Engine::Impl::compute(std::span<const SeqSpan> seqs, StepGraph& graph,
                              const CancelToken* cancel) {
   HEED_TRY(prepare_step(seqs, graph));
   step->cancel = cancel;
-  return graph.compute(step.get());
+  HEED_TRY(graph.compute(step.get()));
+  return model->impl().file->unchanged();  // what was read of it meanwhile is what was loaded
 }
 
 void Engine::Impl::close(std::span<const SeqSpan> seqs, size_t open, bool keep) noexcept {
@@ -239,6 +240,7 @@ Status Engine::Impl::emit_logits(StepGraph& graph, std::vector<float>& last,
     std::memcpy(head->hidden_in()->data, hidden.data() + embd * static_cast<size_t>(row),
                 embd * static_cast<size_t>(n) * sizeof(float));
     HEED_TRY(head->compute_head(call.cancel));
+    HEED_TRY(model->impl().file->unchanged());
     const auto* out = static_cast<const float*>(head->result()->data);
     call.on_logits(first_row + row, View<const float, 2>::contiguous(out, {n, vocab}));
     if (row + n == rows) {

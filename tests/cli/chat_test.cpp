@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "file_limit.h"
 #include "process.h"
 #include "terminal_process.h"
 #include "tiny_chat.h"
@@ -102,6 +103,18 @@ TEST_F(Chat, commands_say_what_they_did_or_what_is_wrong) {
         "taken back: hello", "nowhere", "/save needs a FILE", "/nowhere/at/all"}) {
     EXPECT_NE(end.err.find(told), std::string::npos) << told << "\n" << end.err;
   }
+}
+
+TEST_F(Chat, a_conversation_that_cannot_be_written_goes_on_and_the_old_file_stays) {
+  const std::string path = home_.path() + "/talk.json";
+  EXPECT_EQ(piped("hello\n/save " + path + "\n").code, 0);
+  const std::string old = file_text(path);
+  Process::Options options = home_.options();
+  options.input = "hello\n/save " + path + "\nmore\n";
+  const Finished end = heed_with_file_limit(words({"-q"}), old.size() / 2, options);
+  EXPECT_EQ(end.out, piped("hello\nmore\n").out);
+  EXPECT_NE(end.err.find(path), std::string::npos) << end.err;
+  EXPECT_EQ(file_text(path), old);
 }
 
 TEST_F(Chat, a_kept_conversation_goes_on_where_it_was) {

@@ -3,6 +3,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "file_limit.h"
 #include "process.h"
 
 namespace heed::test {
@@ -87,6 +88,32 @@ TEST_F(session, a_file_that_cannot_be_written_fails_behind_the_answer) {
   EXPECT_EQ(f.code, 1);
   EXPECT_FALSE(f.out.empty());
   EXPECT_NE(f.err.find(nowhere), std::string::npos) << f.err;
+}
+
+// The disk is full, or this process's limit is reached: the same errors.
+TEST_F(session, a_file_that_cannot_grow_fails_behind_the_answer_and_the_old_one_stays) {
+  json({"-p", "Who?", "-n", "1", "--session", file_});
+  const std::string old = file_text(file_);
+  const std::vector<std::string> words = {"-p", "What is the cat called?", "-n", "6", "-q"};
+  const Finished alone = heed(line(words));
+  auto saving = words;
+  saving.insert(saving.end(), {"--session", file_});
+  const Finished f = heed_with_file_limit(line(saving), old.size() / 2);
+  EXPECT_EQ(f.code, 1);
+  EXPECT_EQ(f.out, alone.out);
+  EXPECT_NE(f.err.find(file_), std::string::npos) << f.err;
+  EXPECT_NE(f.err.find("no room for"), std::string::npos) << f.err;
+  EXPECT_NE(f.err.find("what was there before is unchanged"), std::string::npos) << f.err;
+  EXPECT_EQ(file_text(file_), old);
+  EXPECT_FALSE(std::filesystem::exists(file_ + ".new"));
+  // The report comes too, and the next run with room saves.
+  auto reported = saving;
+  reported.insert(reported.end(), {"-o", "json"});
+  const Finished g = heed_with_file_limit(line(reported), old.size() / 2);
+  EXPECT_EQ(g.code, 1);
+  EXPECT_EQ(nlohmann::json::parse(g.out)["text"].get<std::string>() + "\n", alone.out);
+  EXPECT_EQ(heed(line(saving)).code, 0);
+  EXPECT_NE(file_text(file_), old);
 }
 
 TEST_F(session, options_that_exclude_each_other_are_usage_errors) {

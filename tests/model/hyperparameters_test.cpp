@@ -27,34 +27,68 @@ File changed(const std::function<void(File&)>& edit, tiny::Spec spec = {}) {
 }
 
 TEST(Hyperparameters, limits_hold_at_both_ends) {
+  const tiny::Spec llama, experts = tiny::expert_spec("qwen3moe"),
+                          latent = tiny::expert_spec("deepseek2");
   struct Limit {
+    const tiny::Spec& spec;
     const char* key;
-    uint64_t low, high;
+    int64_t low, high;
   };
   const Limit kLimits[] = {
-      {"llama.block_count", 1, limits::kLayers},
-      {"llama.embedding_length", 1, limits::kEmbd},
-      {"llama.context_length", 1, limits::kContext},
-      {"llama.feed_forward_length", 1, limits::kFf},
-      {"llama.attention.head_count", 1, limits::kHeads},
-      {"llama.attention.head_count_kv", 1, limits::kHeads},
-      {"llama.attention.key_length", 2, kMaxHeadSize},
-      {"llama.attention.value_length", 2, kMaxHeadSize},
+      {llama, "block_count", 1, limits::kLayers},
+      {llama, "embedding_length", 1, limits::kEmbd},
+      {llama, "context_length", 1, limits::kContext},
+      {llama, "feed_forward_length", 1, limits::kFf},
+      {llama, "attention.head_count", 1, limits::kHeads},
+      {llama, "attention.head_count_kv", 1, limits::kHeads},
+      {llama, "attention.key_length", 2, kMaxHeadSize},
+      {llama, "attention.value_length", 2, kMaxHeadSize},
+      {llama, "attention.sliding_window", 0, limits::kContext},
+      {llama, "rope.dimension_count", 0, llama.dk},
+      {llama, "rope.scaling.original_context_length", 0, limits::kContext},
+      {experts, "expert_count", 1, limits::kExperts},
+      {experts, "expert_used_count", 1, experts.experts},
+      {experts, "expert_feed_forward_length", 1, limits::kFf},
+      {latent, "leading_dense_block_count", 0, latent.layers},
+      {latent, "expert_shared_count", 1, limits::kFf / latent.ff},
+      {latent, "attention.kv_lora_rank", 2, kMaxHeadSize - 2},
+      {latent, "attention.q_lora_rank", 0, limits::kEmbd},
+      {latent, "attention.key_length_mla", latent.n_rot + 1, limits::kEmbd},
+      {latent, "attention.value_length_mla", 1, limits::kEmbd},
   };
   for (const Limit& limit : kLimits) {
-    SCOPED_TRACE(limit.key);
-    for (const uint64_t value : {limit.low - 1, limit.high + 1}) {
-      const auto result = read(changed(
-          [&](File& f) { f.set(tiny::scalar_key<uint64_t>(limit.key, tiny::kU64, value)); }));
+    const std::string key = limit.spec.arch + "." + limit.key;
+    SCOPED_TRACE(key);
+    const auto with = [&](int64_t value) {
+      return read(
+          changed([&](File& f) { f.set(tiny::scalar_key(key, tiny::kI64, value)); }, limit.spec));
+    };
+    for (const int64_t value : {limit.low - 1, limit.high + 1}) {
+      const auto result = with(value);
       ASSERT_FALSE(result.is_ok());
-      EXPECT_EQ(result.code(), Code::kOutOfRange);
-      EXPECT_NE(result.message().find(limit.key), std::string::npos) << result.message();
+      EXPECT_EQ(result.code(), Code::kOutOfRange) << result.message();
+      EXPECT_NE(result.message().find(key), std::string::npos) << result.message();
       EXPECT_NE(result.message().find(std::to_string(limit.high)), std::string::npos);
     }
-    // At the limit itself only a shape may be wrong.
-    const auto inside = read(changed(
-        [&](File& f) { f.set(tiny::scalar_key<uint64_t>(limit.key, tiny::kU64, limit.high)); }));
-    EXPECT_NE(inside.code(), Code::kOutOfRange) << inside.message();
+    // At the limits themselves only a shape may be wrong.
+    for (const int64_t value : {limit.low, limit.high}) {
+      EXPECT_NE(with(value).code(), Code::kOutOfRange) << value << ": " << with(value).message();
+    }
+  }
+}
+
+TEST(Hyperparameters, a_vocabulary_has_a_limit) {
+  for (const int64_t rows : {limits::kVocab, limits::kVocab + 1}) {
+    const auto result = read(changed([&](File& f) {
+      f.set(tiny::u32_key("llama.embedding_length", 1));
+      tiny::Tensor& table = *f.tensor("token_embd.weight");
+      table.ne = {1, static_cast<uint64_t>(rows)};
+      table.data.resize(static_cast<size_t>(rows) * sizeof(float));
+    }));
+    ASSERT_FALSE(result.is_ok());
+    const bool beyond = rows > limits::kVocab;
+    EXPECT_EQ(result.code() == Code::kOutOfRange, beyond) << result.message();
+    EXPECT_EQ(result.message().find("4194304") != std::string::npos, beyond) << result.message();
   }
 }
 
