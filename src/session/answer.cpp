@@ -44,6 +44,7 @@ bool Answer::is_complete(size_t before) {
     const size_t at = stop.empty() ? std::string::npos : out_.text.find(stop, seen);
     if (at == std::string::npos) continue;
     out_.text.resize(at);
+    assembler_ = {};  // what waits for its rest came behind the stop
     complete = true;
   }
   if (complete) out_.stop = StopReason::kEnd;
