@@ -15,12 +15,16 @@ std::vector<Token> looked_up(Drafter& drafter, std::span<const Token> text) {
 }
 
 TEST(LookupShortage, guesses_as_a_fresh_one_once_there_is_memory_again) {
-  std::vector<Token> text = test::random_tokens(60, 1000, 1);
-  for (int i = 0; i < 90; ++i) text.push_back(text[static_cast<size_t>(i % 30)]);
+  std::vector<Token> text = test::random_tokens(100, 1000, 1);
+  const std::vector<Token> first(text.begin(), text.begin() + 40);
+  text.insert(text.end(), first.end() - 3, first.end());  // the latest place, and not the best one
+  const std::vector<Token> others = test::random_tokens(37, 1000, 2);
+  text.insert(text.end(), others.begin(), others.end());
+  text.insert(text.end(), first.end() - 10, first.end());
   const std::span<const Token> all(text);
   const auto fresh = make_lookup_drafter({});
   const std::vector<Token> expected = looked_up(**fresh, all);
-  ASSERT_EQ(expected.size(), 8u);
+  ASSERT_EQ(expected, std::vector<Token>(text.begin() + 40, text.begin() + 48));
   int refused = 0;
   const int failures = test::with_each_allocation_failing([&] {
     std::unique_ptr<Drafter> lookup;
@@ -30,7 +34,7 @@ TEST(LookupShortage, guesses_as_a_fresh_one_once_there_is_memory_again) {
       looked_up(*lookup, all.first(20));
     }
     std::vector<Token> draft;
-    const Status grown = lookup->propose(all.first(120), 8, nullptr, draft);
+    const Status grown = lookup->propose(all.first(135), 8, nullptr, draft);
     const test::Untouched rest;
     refused += grown.code() == Code::kResourceExhausted;
     EXPECT_EQ(looked_up(*lookup, all), expected) << refused;

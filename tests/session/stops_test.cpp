@@ -98,12 +98,17 @@ TEST_F(Stops, are_cut_off_wherever_they_begin_and_with_guesses_alike) {
   }
 }
 
-TEST_F(Stops, of_several_the_earliest_counts) {
+TEST_F(Stops, of_several_that_one_token_ends_the_earliest_counts) {
   GenerateOptions options = greedy();
   const std::string text = say(options).generation.text;
   options.stops = {text.substr(7, 3), text.substr(6, 4), text.substr(8, 2)};
-  size_t first = text.size();
-  for (const std::string& stop : options.stops) first = std::min(first, text.find(stop));
+  size_t first = text.size(), ends = text.size();
+  for (const std::string& stop : options.stops) {
+    const size_t at = text.find(stop);
+    if (at + stop.size() > ends) continue;
+    first = at + stop.size() < ends ? at : std::min(first, at);
+    ends = at + stop.size();
+  }
   EXPECT_EQ(say(options).generation.text, text.substr(0, first));
 }
 
@@ -126,7 +131,7 @@ TEST(Stop, nothing_follows_a_stop_that_ended_within_a_token) {
   ASSERT_EQ(engine->model().piece(270).value(), "END\xE2");
   GenerateOptions options;
   options.sampler.temperature = 0;
-  options.sampler.logit_bias = {{270, 1e9f}};
+  options.sampler.logit_bias = {{270, 1e6f}};
   options.max_tokens = 3;
   options.stops = {"END"};
   const SeqId seq = engine->create_sequence().value();
