@@ -6,7 +6,8 @@
  * A call that can fail returns HEED_OK or the kind of failure and, when `error` is not NULL, says
  * there what went wrong. Nothing throws, aborts or prints, whatever a file or an argument contains;
  * a pointer must be NULL or valid. After a failure what the call worked on is as it was before it
- * (a prefill keeps its finished chunks), and what it would have made is NULL.
+ * (a prefill may keep finished chunks: see heed_sequence_length), and what it would have made is
+ * NULL, of a sequence -1.
  *
  * Options of zeros, or NULL for them, are the defaults. Calls on a model and on its engines come
  * from one thread at a time; the engine's own threads are below them. Needs C99.
@@ -80,7 +81,7 @@ heed_code heed_piece(const heed_model* model, heed_token token, char* bytes, siz
 /* --- engines and sequences ------------------------------------------------------------------ */
 
 typedef struct heed_engine heed_engine;
-typedef int32_t heed_sequence; /* of one engine */
+typedef int32_t heed_sequence; /* of one engine, 0 or more */
 
 typedef struct heed_engine_options {
   int64_t context;       /* positions a sequence may reach; 0: the trained context */

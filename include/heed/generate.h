@@ -17,11 +17,13 @@ namespace heed {
 struct GenerateOptions {
   int64_t max_tokens = -1;  // -1: until an end token or the context
   SamplerOptions sampler;
-  bool ignore_eos = false;         // goes into the sampler
-  std::vector<std::string> stops;  // texts that end the answer and are cut off
-  DraftOptions draft;              // guesses that change nothing but the speed
+  bool ignore_eos = false;  // goes into the sampler
+  // Texts that end the answer and are cut off Generation::text; on_token has had them by then.
+  std::vector<std::string> stops;
+  DraftOptions draft;  // guesses that change nothing but the speed
   const CancelToken* cancel = nullptr;
-  std::function<void(Token token, std::string_view text)> on_token;  // complete UTF-8 only
+  // Complete UTF-8 only. It may not use the engine.
+  std::function<void(Token token, std::string_view text)> on_token;
   std::function<void(int64_t done, int64_t total)> on_prefill;
 };
 

@@ -32,8 +32,10 @@ struct SavedSession {
 };
 
 // Writes `seq` to `path`: tokens, pages, the logits behind the last token. The old file or the new
-// one is there whatever happens meanwhile, a crash or a full disk. Errors: an unknown sequence, a
-// path that is no regular file, the system's.
+// one is there whatever happens meanwhile, a crash or a full disk; a link stays one. A session that
+// is there is replaced, whatever it is of. Errors: an unknown sequence, a path that is no regular
+// file or a file that is no session (kInvalidArgument), another process that writes it, the
+// system's.
 Result<SavedSession> save_session(Engine& engine, SeqId seq, const std::string& path);
 
 struct RestoreOptions {
@@ -51,9 +53,10 @@ struct RestoredSession {
 };
 
 // A new sequence with what the file holds, the same bits as if it had never been away. Errors
-// (nothing has changed then): kNotFound for no file, kCorrupt for a damaged one, kUnsupported for
-// that of another version or with another kv_text() (the message names what differs),
-// kOutOfRange for more tokens than the context has, kResourceExhausted.
+// (nothing has changed then): kNotFound for no file, kInvalidArgument for one that is no session,
+// kCorrupt for a damaged one, kUnsupported for that of another version or with another kv_text()
+// (the message names what differs), kOutOfRange for more tokens than the context has, kCancelled,
+// kResourceExhausted.
 Result<RestoredSession> restore_session(Engine& engine, const std::string& path,
                                         const RestoreOptions& options = {});
 

@@ -36,21 +36,35 @@ Status NewFile::failed(const char* what, int code) const {
                std::strerror(code), way_out, "; what was there before is unchanged");
 }
 
+// Private unless the one before was not: it may hold what somebody asked.
+Result<mode_t> NewFile::old_mode() const {
+  struct stat old {};
+  if (::stat(path_.c_str(), &old) != 0) return mode_t{0600};
+  if (S_ISREG(old.st_mode)) return static_cast<mode_t>(old.st_mode & 0777);
+  return error(Code::kInvalidArgument, path_, ": is there and no regular file; name another");
+}
+
+std::string NewFile::folder() const {
+  const std::string folder = std::filesystem::path(path_).parent_path().string();
+  return folder.empty() ? "." : folder;
+}
+
+Status NewFile::check_place(const std::string& path) {
+  const NewFile file(target_of(path));
+  HEED_TRY(file.old_mode());
+  const std::string folder = file.folder() + '/';  // and no file of that name
+  if (::faccessat(AT_FDCWD, folder.c_str(), W_OK | X_OK, AT_EACCESS) == 0) return Status::ok();
+  return file.failed("cannot be written", errno);
+}
+
 Result<std::unique_ptr<NewFile>> NewFile::create(const std::string& path, uint64_t bytes,
                                                  const WriteFaults* faults) {
   std::unique_ptr<NewFile> file(new NewFile(target_of(path)));
   file->faults_ = faults;
-  struct stat old {};
-  const bool exists = ::stat(file->path_.c_str(), &old) == 0;
-  if (exists && !S_ISREG(old.st_mode)) {
-    return error(Code::kInvalidArgument, path, ": is there and no regular file; name another");
-  }
+  HEED_ASSIGN(const mode_t mode, file->old_mode());
   file->fresh_ = file->path_ + ".new";
   HEED_TRY(file->take_place());
-  // Private unless the one before was not: it may hold what somebody asked.
-  if (::fchmod(file->fd_, exists ? old.st_mode & 0777 : 0600) != 0) {
-    return file->failed("its mode cannot be set", errno);
-  }
+  if (::fchmod(file->fd_, mode) != 0) return file->failed("its mode cannot be set", errno);
   HEED_TRY(file->reserve(bytes));
   return file;
 }
@@ -128,8 +142,7 @@ Status NewFile::commit() {
   named_ = false;
   // The name lives in the folder, which has its own way to the disk.
   before();
-  const std::string folder = std::filesystem::path(path_).parent_path().string();
-  const int fd = ::open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  const int fd = ::open(folder().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (fd < 0) return Status::ok();  // a folder that may be written and not read
   ::fsync(fd);                      // some file systems cannot; the rename is done either way
   ::close(fd);

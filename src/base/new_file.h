@@ -3,6 +3,7 @@
 // or the new one, and at most PATH.new, which the next one that writes here takes over.
 #pragma once
 
+#include <sys/types.h>
 #include <sys/uio.h>
 
 #include <cstdint>
@@ -27,6 +28,9 @@ class NewFile {
   // no regular file, another process that writes it, the system's.
   static Result<std::unique_ptr<NewFile>> create(const std::string& path, uint64_t bytes,
                                                  const WriteFaults* faults = nullptr);
+  // Whether there is a place for it, before anybody computes what goes there. Errors: a path that
+  // is no regular file, a folder that is not there or may not be written.
+  static Status check_place(const std::string& path);
   ~NewFile();  // without commit() what was there stays
   NewFile(const NewFile&) = delete;
   NewFile& operator=(const NewFile&) = delete;
@@ -39,6 +43,8 @@ class NewFile {
 
  private:
   explicit NewFile(std::string path) : path_(std::move(path)) {}
+  Result<mode_t> old_mode() const;
+  std::string folder() const;
   Status take_place();
   Status reserve(uint64_t bytes);
   int before() const { return faults_ != nullptr && faults_->before ? faults_->before() : 0; }

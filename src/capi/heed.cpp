@@ -40,6 +40,8 @@ static_assert(HEED_OK == static_cast<int>(Code::kOk) &&
               HEED_CANCELLED == static_cast<int>(Code::kCancelled) &&
               HEED_INTERNAL == static_cast<int>(Code::kInternal));
 
+constexpr heed_sequence kNoSequence = -1;
+
 // The length of the whole characters among the first `limit` bytes.
 size_t whole_characters(std::string_view text, size_t limit) {
   if (text.size() <= limit) return text.size();
@@ -173,8 +175,9 @@ void heed_engine_free(heed_engine* engine) { delete engine; }
 
 heed_code heed_sequence_create(heed_engine* engine, heed_sequence* sequence, heed_error* error) {
   return guarded(error, [&]() -> Status {
-    HEED_TRY(given(engine, "engine"));
     HEED_TRY(given(sequence, "sequence"));
+    *sequence = kNoSequence;
+    HEED_TRY(given(engine, "engine"));
     HEED_ASSIGN(*sequence, engine->engine->create_sequence());
     return Status::ok();
   });
@@ -183,8 +186,9 @@ heed_code heed_sequence_create(heed_engine* engine, heed_sequence* sequence, hee
 heed_code heed_sequence_fork(heed_engine* engine, heed_sequence sequence, heed_sequence* fork,
                              heed_error* error) {
   return guarded(error, [&]() -> Status {
-    HEED_TRY(given(engine, "engine"));
     HEED_TRY(given(fork, "fork"));
+    *fork = kNoSequence;
+    HEED_TRY(given(engine, "engine"));
     HEED_ASSIGN(*fork, engine->engine->fork(sequence));
     return Status::ok();
   });

@@ -17,6 +17,7 @@
 #include "cli/parse.h"
 #include "cli/run_memory.h"
 #include "cli/run_model.h"
+#include "cli/run_session.h"
 #include "heed/adapters.h"
 #include "model/catalogue.h"
 
@@ -87,6 +88,7 @@ class ChatVerb final : public Verb {
 };
 
 Status ChatVerb::prepare() {
+  HEED_TRY(check_session_place(o_));
   HEED_ASSIGN(model_of_, find_run_model(o_));
   if (!model_of_.info.has_chat_template) {
     return error(Code::kUnsupported, model_of_.path,
@@ -191,8 +193,10 @@ Status ChatVerb::load(const std::string& path) {
   std::string how = "will be read again with the next message";
   if (!history_.turns.empty()) {
     // A file of another model or another configuration costs time, not the conversation.
-    const Result<bool> taken = conversation_->take_up(computed_file(path), history_.messages());
+    const Result<bool> taken =
+        conversation_->take_up(computed_file(path), history_.messages(), &interrupt_token());
     if (taken.is_ok() && *taken) how = fmt::format("{} tokens ready", conversation_->tokens());
+    if (taken.code() == Code::kCancelled && interrupt_exit_code() != 0) return taken.status();
     if (!taken.is_ok()) note(taken.message());
   }
   HEED_TRY(forget());

@@ -52,11 +52,13 @@ Status Conversation::save(const std::string& path) {
   return save_session(engine_, seq_, path).status();
 }
 
-Result<bool> Conversation::take_up(const std::string& path, std::span<const ChatMessage> messages) {
+Result<bool> Conversation::take_up(const std::string& path, std::span<const ChatMessage> messages,
+                                   const CancelToken* cancel) {
   HEED_ASSIGN(const std::vector<Token> tokens, tokens_of(messages, false));
   RestoreOptions options;
   options.prefix_of = std::span<const Token>(tokens);
   options.like = seq_;
+  options.cancel = cancel;
   const Result<RestoredSession> restored = restore_session(engine_, path, options);
   if (restored.code() == Code::kNotFound) return false;
   HEED_TRY(restored.status());

@@ -25,7 +25,8 @@ class Conversation {
   // Keeps what was computed in a file beside the messages', and takes it up as far as `messages`
   // begin like it; false: there is no such file.
   Status save(const std::string& path);
-  Result<bool> take_up(const std::string& path, std::span<const ChatMessage> messages);
+  Result<bool> take_up(const std::string& path, std::span<const ChatMessage> messages,
+                       const CancelToken* cancel = nullptr);
 
   int64_t tokens() const { return engine_.length(seq_); }
   int64_t reused() const { return reused_; }  // tokens of the last prompt that were there already

@@ -102,6 +102,7 @@ class RunVerb final : public Verb {
 };
 
 Status RunVerb::prepare(const std::string& user) {
+  HEED_TRY(check_session_place(o_));
   whereabouts().phase = "fetching the model";
   HEED_ASSIGN(RunModel found, find_run_model(o_));
   path_ = std::move(found.path);
@@ -286,7 +287,7 @@ int RunVerb::run() {
   if (status.is_ok()) status = load_and_tokenize(*user);
   if (status.is_ok()) status = answer();
   if (!status.is_ok()) return fail_unless_interrupted(status);
-  if (result_.generation.stop == StopReason::kCancelled) {
+  if (result_.cancelled()) {
     acknowledge_interrupt();
     // What was computed is worth as much as before; a second Ctrl-C ends the program at once.
     const Status saved = save();

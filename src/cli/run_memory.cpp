@@ -7,6 +7,7 @@
 #include "base/units.h"
 #include "eval/llama_memory.h"
 #include "eval/memory_check.h"
+#include "model/hyperparameters.h"
 
 namespace heed::cli {
 namespace {
@@ -26,8 +27,8 @@ int64_t answer_tokens(const RunOptions& options) {
 PlannedRun planned(const RunOptions& options, int64_t prompt) {
   PlannedRun run;
   run.prompt = std::min(options.engine.context, prompt);
-  run.answer =
-      std::min((options.engine.context - run.prompt) * options.parallel, answer_tokens(options));
+  run.answer = std::min({(options.engine.context - run.prompt) * options.parallel,
+                         answer_tokens(options), limits::kContext});  // which no memory holds
   if (options.draft.wanted()) run.verified = 1 + options.draft.most();
   run.loras = options.adapters.lora_paths();
   run.control_vector = options.adapters.steers();
@@ -78,7 +79,8 @@ Result<Needs> needs_of(const std::string& path, const RunOptions& options, int64
 
 // By halving the interval; the context bounds it from above. 0: not even one token fits.
 Result<int64_t> longest_prompt(const std::string& path, const RunOptions& options) {
-  int64_t fits = 0, too_long = options.engine.context - answer_tokens(options) + 1;
+  // Each answer has positions of its own behind the prompt.
+  int64_t fits = 0, too_long = options.engine.context - std::max<int64_t>(options.predict, 0) + 1;
   // Within a page nothing changes but a few rows of the graph; short prompts are told to the token.
   while (too_long - fits > (fits < kPageTokens ? 1 : kPageTokens)) {
     const int64_t middle = fits + (too_long - fits) / 2;

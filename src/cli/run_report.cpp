@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "cli/run_tools.h"
@@ -90,6 +91,11 @@ std::string draft_text(const DraftReport& draft) {
 
 double EngineRun::prompt_rate() const { return rate(prompt_tokens - reused, prompt_s); }
 double EngineRun::decode_rate() const { return rate(generated - 1, decode_s); }
+
+bool RunResult::cancelled() const {
+  const auto was = [](const Generation& g) { return g.stop == StopReason::kCancelled; };
+  return was(generation) || std::any_of(others.begin(), others.end(), was);
+}
 
 EngineRun RunResult::run() const {
   EngineRun out;

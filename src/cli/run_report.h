@@ -48,6 +48,8 @@ struct RunResult {
   std::optional<ChatTurn> turn;  // with --tools: the answer read as the template writes it
 
   EngineRun run() const;
+  // Some answer was; the others may have ended before.
+  bool cancelled() const;
 };
 
 // "24 tokens drafted, 18 accepted (75 %), 2.80 tokens a step"; empty where nobody guesses.

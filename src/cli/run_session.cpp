@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/clock.h"
+#include "base/new_file.h"
 #include "cli/interrupt.h"
 #include "cli/terminal.h"
 
@@ -47,6 +48,11 @@ Status RunSession::save(Engine& engine, const RunOptions& options) {
     note(fmt::format("session {}: holds this already, not written", path));
   }
   return Status::ok();
+}
+
+Status check_session_place(const RunOptions& options) {
+  if (options.session.empty() || options.session_read_only) return Status::ok();
+  return NewFile::check_place(options.session).with_context("--session");
 }
 
 nlohmann::ordered_json to_json(const RunSession& s) {

@@ -25,6 +25,9 @@ struct RunSession {
   Status save(Engine& engine, const RunOptions& options);
 };
 
+// Before anything is computed: whether --session's file can be written at all.
+Status check_session_place(const RunOptions& options);
+
 nlohmann::ordered_json to_json(const RunSession& session);
 
 }  // namespace heed::cli

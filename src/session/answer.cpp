@@ -39,11 +39,14 @@ bool Answer::ends(Token token) {
 
 bool Answer::is_complete(size_t before) {
   bool complete = sampler_.finished();
+  size_t cut = std::string::npos;
   for (const std::string& stop : options_.stops) {
     const size_t seen = before - std::min(before, stop.size());
-    const size_t at = stop.empty() ? std::string::npos : out_.text.find(stop, seen);
-    if (at == std::string::npos) continue;
-    out_.text.resize(at);
+    if (!stop.empty()) cut = std::min(cut, out_.text.find(stop, seen));
+  }
+  if (cut != std::string::npos) {
+    out_.text.resize(cut);
+    assembler_ = {};  // what waits for its rest came behind the stop
     complete = true;
   }
   if (complete) out_.stop = StopReason::kEnd;

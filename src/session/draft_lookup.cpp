@@ -36,14 +36,14 @@ class LookupDrafter final : public Drafter {
  private:
   // Places are ends of n-grams: the position behind them.
   void take_up(std::span<const Token> text) {
-    const size_t known = std::min(text.size(), text_.size());
-    if (known < text_.size() || !std::equal(text_.begin(), text_.end(), text.begin())) {
+    const bool whole = earlier_.size() == text_.size() + 1;  // no shortage came between
+    const bool longer = text.size() >= text_.size();
+    if (!whole || !longer || !std::equal(text_.begin(), text_.end(), text.begin())) {
       text_.clear();
       latest_.clear();
       earlier_.clear();
+      earlier_.push_back(-1);  // of the empty text
     }
-    earlier_.reserve(text.size() + 1);
-    if (earlier_.empty()) earlier_.push_back(-1);  // of the empty text
     for (size_t i = text_.size(); i < text.size(); ++i) {
       text_.push_back(text[i]);
       const auto end = static_cast<int64_t>(text_.size());

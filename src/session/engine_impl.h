@@ -3,6 +3,7 @@
 
 #include <ggml-cpu.h>
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 #include <span>
@@ -24,6 +25,11 @@ Status check_ranges(const EngineOptions& options);
 Status settle_encoder(const Hyperparameters& hyper, EngineOptions& options);
 // The pages of a model with these options, whose formats are set.
 StoreDesc describe_store(const Hyperparameters& hyper, const EngineOptions& options, Isa isa);
+
+// Tokens of a verify(): a step has room for so many rows.
+inline int most_verified(const EngineOptions& options) {
+  return std::min(Engine::kLogitRows, std::max(options.chunk, options.max_sequences));
+}
 
 using Logits = std::shared_ptr<std::vector<float>>;  // [vocab]; shared by forks
 

@@ -273,9 +273,10 @@ Status Engine::Impl::decode(std::span<const SeqToken> tokens, const CancelToken*
 
 Result<View<const float, 2>> Engine::Impl::verify(SeqId seq, std::span<const Token> tokens,
                                                   const CancelToken* cancel) {
+  HEED_TRY(check_decoder(model->info()));
   HEED_TRY(check_settled(seq));
   const auto n = static_cast<int64_t>(tokens.size());
-  const int64_t most = std::min(kLogitRows, std::max(options.chunk, options.max_sequences));
+  const int64_t most = most_verified(options);
   if (n < 1 || n > most) {
     return error(Code::kOutOfRange, "verify of ", n, " tokens, must be 1 to ", most,
                  most < kLogitRows ? " (the chunk)" : "");

@@ -24,7 +24,8 @@ std::string sequence_lines(const Engine::Impl& engine, SeqId seq);
 std::string kv_text_of(std::string_view engine_lines, std::string_view sequence_lines);
 Result<std::string> kv_text(Engine::Impl& engine, SeqId seq);
 
-// Which facts differ, for a message: "k is f16 there and bf16 here; ...". Empty: none.
+// Which facts differ, for a message: "k is f16 there and bf16 here; ...". Empty: the texts are
+// equal.
 std::string kv_difference(std::string_view there, std::string_view here);
 
 }  // namespace heed

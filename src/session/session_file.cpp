@@ -23,6 +23,8 @@ static_assert(std::endian::native == std::endian::little, "session files are lit
 namespace {
 
 constexpr uint64_t kMostText = 1 << 20;
+// A section up to this size takes memory before its checksum is known to agree.
+constexpr size_t kSmall = 1 << 20;
 constexpr const char* kSectionNames[] = {"kv text", "tokens",    "lists", "side arrays",
                                          "logits",  "page sums", "pages"};
 
@@ -126,8 +128,24 @@ Status SessionFile::read_header() {
   return Status::ok();
 }
 
-// No more memory than the file has bytes: the sizes add up to it.
+// The sizes add up to those of the file, which need not take that much of a disk.
+Status SessionFile::check_large(SessionSection section) const {
+  const uint64_t size = header_.size[section];
+  if (size <= kSmall) return Status::ok();
+  std::vector<uint8_t> bytes(kSmall);
+  BlockHash hash(section);
+  for (uint64_t at = 0; at < size; at += kSmall) {
+    const auto n = static_cast<size_t>(std::min<uint64_t>(size - at, kSmall));
+    iovec piece{bytes.data(), n};
+    HEED_TRY(read(header_.offset_of(section) + at, {&piece, 1}));
+    hash.update(bytes.data(), n);
+  }
+  if (hash.finish() == header_.sum[section]) return Status::ok();
+  return corrupt(cat("its ", kSectionNames[section], " are damaged"));
+}
+
 Result<std::vector<uint8_t>> SessionFile::read_section(SessionSection section) const {
+  HEED_TRY(check_large(section));
   std::vector<uint8_t> bytes(header_.size[section]);
   iovec piece{bytes.data(), bytes.size()};
   HEED_TRY(read(header_.offset_of(section), {&piece, 1}));

@@ -99,6 +99,7 @@ class SessionFile {
   Status read_header();
   Status read_sections();
   Result<std::vector<uint8_t>> read_section(SessionSection section) const;
+  Status check_large(SessionSection section) const;
   Status take_outline(std::span<const uint8_t> bytes);
   Status read(uint64_t offset, std::span<iovec> pieces) const;
   Status read_pages(kv::SequenceBuilder& builder, const kv::SequenceOutline& wanted,

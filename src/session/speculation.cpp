@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "heed/session.h"
+#include "session/engine_impl.h"
 
 namespace heed {
 
@@ -45,7 +46,9 @@ Status AnswerSteps::decode(Token token, const CancelToken* cancel) {
 }
 
 Status AnswerSteps::guess(int64_t left, const CancelToken* cancel) {
-  int64_t most = std::min<int64_t>(options_.max, left - 1);  // the last one is drawn, not guessed
+  // The last one is drawn, not guessed; the token before the guesses takes a row too.
+  int64_t most =
+      std::min({int64_t{options_.max}, left - 1, int64_t{most_verified(engine_.options())} - 1});
   if (!engine_.options().beyond_context) {
     most = std::min(most, engine_.options().context - length_ - 1);
   }

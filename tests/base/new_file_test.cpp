@@ -113,5 +113,21 @@ TEST_F(Written, a_limit_on_the_size_of_files_is_an_error_that_says_so) {
   EXPECT_EQ(text(), "old");
 }
 
+TEST_F(Written, a_place_is_checked_without_touching_it) {
+  EXPECT_TRUE(NewFile::check_place(path()).is_ok());
+  ASSERT_TRUE(write("old").is_ok());
+  EXPECT_TRUE(NewFile::check_place(path()).is_ok());
+  EXPECT_EQ(text(), "old");
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder_.path()), {}), 1);
+  EXPECT_EQ(NewFile::check_place(folder_.path()).code(), Code::kInvalidArgument);
+  for (const std::string& place : {folder_ / "none/a", path() + "/a"}) {
+    const Status status = NewFile::check_place(place);
+    EXPECT_EQ(status.code(), Code::kIo) << place;
+    EXPECT_NE(status.message().find(place), std::string::npos) << status.message();
+  }
+  fs::create_symlink(folder_ / "none/a", folder_ / "link");
+  EXPECT_TRUE(NewFile::check_place(folder_ / "link").is_ok()) << "it would be replaced";
+}
+
 }  // namespace
 }  // namespace heed

@@ -139,6 +139,12 @@ TEST_F(CApi, every_failure_is_a_code_and_names_what_is_wrong) {
         std::to_string(outside));
   EXPECT_EQ(heed_sequence_length(engine_, sequence), 2);
   fails(heed_sequence_truncate(engine_, sequence, 7, &error), HEED_OUT_OF_RANGE, "7");
+  heed_sequence made = sequence;
+  fails(heed_sequence_fork(engine_, 99, &made, &error), HEED_NOT_FOUND, "99");
+  EXPECT_EQ(made, -1);
+  made = sequence;
+  fails(heed_sequence_create(nullptr, &made, &error), HEED_INVALID_ARGUMENT, "engine is NULL");
+  EXPECT_EQ(made, -1);
   const float* row = nullptr;
   fails(heed_logits(engine_, 99, &row, &error), HEED_NOT_FOUND, "99");
   fails(heed_decode(engine_, nullptr, 1, &error), HEED_INVALID_ARGUMENT, "next is NULL");

@@ -129,6 +129,10 @@ TEST_F(Conversations, what_was_saved_is_taken_up_as_far_as_the_messages_agree) {
   const auto none = conversation.take_up(folder.path() + "/none.kv", messages);
   ASSERT_TRUE(none.is_ok()) << none.message();
   EXPECT_FALSE(*none);
+  CancelToken stopped;
+  stopped.cancel();
+  EXPECT_EQ(conversation.take_up(path, messages, &stopped).code(), Code::kCancelled);
+  EXPECT_EQ(conversation.tokens(), 0) << "the sequence that was there stays";
   const auto taken = conversation.take_up(path, messages);
   ASSERT_TRUE(taken.is_ok()) << taken.message();
   EXPECT_TRUE(*taken);

@@ -110,6 +110,34 @@ TEST(run_memory, an_answer_takes_its_part_of_what_fits) {
   EXPECT_NEAR(static_cast<double>(longest(0) - longest(8192)), 8192, 128);
 }
 
+RunOptions several_answers(int parallel, int64_t predict) {
+  RunOptions options = options_of(predict);
+  options.parallel = options.engine.max_sequences = parallel;
+  return options;
+}
+
+// Together they are longer than the context, which each of them has for itself.
+TEST(run_memory, several_answers_leave_the_prompt_what_one_of_them_leaves) {
+  const tiny::TemporaryFile file(wide_spec());
+  const RunOptions options = several_answers(64, 1100);
+  const ScopedAvailableMemory some(500 * kMiB);
+  const auto refused = plan_run(file.path(), text_of(60000), options);
+  ASSERT_EQ(refused.code(), Code::kResourceExhausted) << refused.message();
+  const int64_t longest = number_behind(refused.message(), "fits has ");
+  ASSERT_GT(longest, 1000) << refused.message();
+  EXPECT_TRUE(plan_run(file.path(), text_of(longest - 8), options).is_ok()) << longest;
+}
+
+TEST(run_memory, more_answers_than_any_plan_counts_do_not_fit) {
+  tiny::Spec spec = wide_spec();
+  spec.context = 1 << 20;
+  const tiny::TemporaryFile file(spec);
+  RunOptions options = several_answers(1024, int64_t{1} << 31);
+  options.engine.context = spec.context;
+  const auto refused = plan_run(file.path(), text_of(10), options);
+  EXPECT_EQ(refused.code(), Code::kResourceExhausted) << refused.message();
+}
+
 TEST(run_memory, the_peer_of_a_comparison_is_counted) {
   const tiny::TemporaryFile file(wide_spec());
   RunOptions options = options_of(-1);  // llama.cpp then takes its cache for the whole context

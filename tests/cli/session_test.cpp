@@ -82,12 +82,29 @@ TEST_F(session, a_file_that_does_not_fit_is_an_error_and_stays) {
   EXPECT_EQ(file_text(doc_), text);
 }
 
-TEST_F(session, a_file_that_cannot_be_written_fails_behind_the_answer) {
-  const std::string nowhere = folder_.path() + "/none/a.session";
-  const Finished f = heed(line({"-p", "Who?", "-n", "2", "--session", nowhere}));
+TEST_F(session, a_place_that_cannot_be_written_is_refused_before_anything_is_computed) {
+  const std::string nowhere = folder_.path() + "/none/a.session", in_file = doc_ + "/a.session";
+  for (const std::string& place : {nowhere, in_file, folder_.path()}) {
+    const Finished f = heed(line({"-p", "Who?", "-n", "2", "--session", place}));
+    EXPECT_EQ(f.code, 1);
+    EXPECT_EQ(f.out, "");
+    EXPECT_NE(f.err.find("--session"), std::string::npos) << f.err;
+    EXPECT_NE(f.err.find(place), std::string::npos) << f.err;
+  }
+  // One that is only read needs no place.
+  const Finished read =
+      heed(line({"-p", "Who?", "-n", "2", "--session", nowhere, "--prompt-cache-ro"}));
+  EXPECT_EQ(read.code, 0) << read.err;
+  EXPECT_FALSE(read.out.empty());
+}
+
+// What another process does to the file meanwhile is seen when it is written.
+TEST_F(session, a_file_that_cannot_be_written_in_the_end_fails_behind_the_answer) {
+  std::filesystem::create_directory(file_ + ".new");  // in the way
+  const Finished f = heed(line({"-p", "Who?", "-n", "2", "--session", file_}));
   EXPECT_EQ(f.code, 1);
   EXPECT_FALSE(f.out.empty());
-  EXPECT_NE(f.err.find(nowhere), std::string::npos) << f.err;
+  EXPECT_NE(f.err.find(file_), std::string::npos) << f.err;
 }
 
 // The disk is full, or this process's limit is reached: the same errors.

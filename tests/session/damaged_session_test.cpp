@@ -167,6 +167,30 @@ TEST_F(Damaged, numbers_that_contradict_each_other_are_refused_behind_true_check
   }
 }
 
+// The file has every byte that its header promises, and takes no room on the disk.
+TEST_F(Damaged, no_section_takes_memory_before_its_checksum_agrees) {
+  constexpr uint64_t kHuge = uint64_t{16} << 20;
+  for (int section = 0; section < kPages; ++section) {
+    SessionHeader header;
+    std::memcpy(&header, good_.data(), sizeof(header));
+    const auto behind = static_cast<size_t>(header.offset_of(static_cast<SessionSection>(section)) +
+                                            header.size[section]);
+    header.size[static_cast<size_t>(section)] += kHuge;
+    header.own = header.own_sum();
+    std::string front = good_.substr(0, behind);
+    std::memcpy(front.data(), &header, sizeof(header));
+    write_bytes(path(), front);
+    fs::resize_file(path(), behind + kHuge);
+    {
+      std::ofstream rest(path(), std::ios::binary | std::ios::app);
+      rest << good_.substr(behind);
+    }
+    const test::PeakMeter meter;
+    expect_refusal("a section of 16 MiB");
+    EXPECT_LT(meter.bytes(), 4 << 20) << section;
+  }
+}
+
 TEST_F(Damaged, another_version_is_refused_by_its_number) {
   SessionHeader header;
   std::memcpy(&header, good_.data(), sizeof(header));

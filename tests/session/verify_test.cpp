@@ -1,7 +1,9 @@
 // Engine::verify: several tokens in one step are several steps, and can be taken back.
 #include <gtest/gtest.h>
 
+#include "heed/generate.h"
 #include "session_fixture.h"
+#include "tiny_encoder.h"
 #include "tiny_gguf.h"
 
 namespace heed {
@@ -165,6 +167,45 @@ TEST(Verify, refusals_name_the_value_and_the_limit) {
   const SeqId other = test::prefilled(*wide, {1});
   expect(wide->verify(other, test::random_tokens(65, 80, 1)).status(), Code::kOutOfRange,
          {"65 tokens", "1 to 64"});
+}
+
+// A step takes no more rows than the engine made room for, whatever is asked of the drafter.
+TEST(Verify, guesses_keep_to_what_a_step_takes) {
+  tiny::Spec spec;
+  spec.vocab = 300;
+  spec.text_vocabulary = true;
+  const tiny::TemporaryFile file(spec);
+  GenerateOptions options;
+  options.sampler.temperature = 0;
+  options.ignore_eos = true;
+  options.max_tokens = 30;
+  const std::vector<Token> prompt = test::random_tokens(20, 300, 9);
+  std::vector<Token> plain;
+  for (const int chunk : {512, 1, 2, 5}) {
+    EngineOptions small;
+    small.chunk = chunk;
+    small.max_sequences = 1;
+    const auto engine = test::make_engine(file.path(), small, 1);
+    const SeqId seq = engine->create_sequence().value();
+    const auto lookup = make_lookup_drafter({.ngram = 1});
+    ASSERT_TRUE(lookup.is_ok());
+    options.draft = {.drafter = chunk == 512 ? nullptr : lookup->get(), .max = 7, .min = 2};
+    const auto made = generate(*engine, seq, prompt, options);
+    ASSERT_TRUE(made.is_ok()) << chunk << ": " << made.message();
+    if (chunk == 512) plain = made->tokens;
+    EXPECT_EQ(made->tokens, plain) << chunk;
+    EXPECT_EQ(made->draft.drafted > 0, chunk == 5) << "of two at least, and no more than fit";
+  }
+}
+
+TEST(Verify, an_encoder_has_no_next_token) {
+  const tiny::TemporaryFile file(tiny::make_encoder({}));
+  const auto engine = test::make_engine(file.path(), {}, 1);
+  const SeqId seq = engine->create_sequence().value();
+  const auto rows = engine->verify(seq, std::vector<Token>{1, 2});
+  EXPECT_EQ(rows.code(), Code::kUnsupported) << rows.message();
+  EXPECT_NE(rows.message().find("heed embed"), std::string::npos) << rows.message();
+  EXPECT_EQ(engine->length(seq), 0);
 }
 
 }  // namespace
