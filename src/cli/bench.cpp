@@ -12,6 +12,7 @@
 #include <string_view>
 
 #include "base/text.h"
+#include "cli/adapter_options.h"
 #include "cli/interrupt.h"
 #include "cli/list_options.h"
 #include "cli/model_source.h"
@@ -101,6 +102,7 @@ class BenchVerb final : public Verb {
   std::string prefill_order_ = "auto";
   std::string what_, model_, compare_, baseline_, linear_ = "heed", output_ = "md";
   PageFormats pages_;
+  AdapterOptions adapters_;
   std::vector<std::string> formats_, phases_, types_;
   eval::BenchForm form_ = eval::BenchForm::kMarkdown;
   size_t printed_ = 0;  // rows; jsonl only
@@ -126,6 +128,7 @@ void BenchVerb::options(CLI::App& app) {
       ->capture_default_str();
   add_threads(app, o_.threads);
   pages_.bind(app);
+  adapters_.bind(app);
   add_linear(app, linear_);
   add_prefill_order(app, prefill_order_);
   add_flag(app, "--refresh-kl", o_.refresh_kl,
@@ -181,6 +184,7 @@ Status BenchVerb::settle_model() {
   HEED_ASSIGN(o_.linear, parse_linear(linear_));
   HEED_ASSIGN(o_.engine.prefill_order, parse_prefill_order(prefill_order_));
   HEED_TRY(pages_.settle(o_.engine));
+  HEED_TRY(adapters_.settle());
   return eval::check_options(o_);
 }
 
@@ -257,7 +261,10 @@ Result<std::string> BenchVerb::measure() {
     return rest_of(report);
   }
   const auto mode = quiet_ ? ProgressLine::Mode::kOff : ProgressLine::Mode::kOnTerminal;
-  HEED_ASSIGN(o_.model, model_path(model_, offline_, mode));
+  std::vector<std::string> loras;  // that come with the model
+  HEED_ASSIGN(o_.model, model_path(model_, offline_, mode, &loras));
+  adapters_.add_loras(loras);
+  o_.adapters = adapters_.files();
   o_.on_rows = [this](const eval::BenchReport& so_far) { take(so_far); };
   HEED_ASSIGN(const auto report, eval::bench_model(o_));
   return rest_of(report);
