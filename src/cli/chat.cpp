@@ -103,8 +103,6 @@ class ChatVerb final : public Verb {
   Result<bool> exchange(const std::string& message);
   Status answer(const std::string& message);
   Status regenerate();
-  // Whether the template takes it.
-  Status check_system(const std::string& text) const;
   Status undo();
   Status clear();
   Status set_system(const std::string& text);
@@ -231,14 +229,6 @@ Status ChatVerb::clear() {
   return forget();
 }
 
-Status ChatVerb::check_system(const std::string& text) const {
-  if (text.empty()) return Status::ok();
-  const ChatMessage both[] = {{"system", text}, {"user", "?"}};
-  const auto told = model_->apply_template(both, true);
-  if (told.is_ok()) return Status::ok();
-  return error(told.code(), "the chat template takes no system message: ", told.message());
-}
-
 Status ChatVerb::set_system(const std::string& text) {
   if (text.empty()) {
     say(history_.system.empty() ? "no system message\n" : printable(history_.system) + "\n");
@@ -264,9 +254,7 @@ Status ChatVerb::save(const std::string& path) {
 
 Status ChatVerb::load(const std::string& path) {
   HEED_ASSIGN(const std::string text, read_file(path, path));
-  HEED_ASSIGN(ChatHistory loaded, ChatHistory::from_json(text, path));
-  HEED_TRY(check_system(loaded.system).with_context(path));
-  history_ = std::move(loaded);
+  HEED_ASSIGN(history_, ChatHistory::from_json(text, path));
   again_ = 0;
   last_.reset();
   std::string how = "will be read again with the next message";
@@ -372,10 +360,7 @@ int ChatVerb::run() {
   Status status = prepare();
   const bool keeps = !o_.session.empty();
   if (status.is_ok() && keeps && access(o_.session.c_str(), F_OK) == 0) status = load(o_.session);
-  if (status.is_ok() && !o_.system.empty()) {  // a flag goes before what was kept
-    status = check_system(o_.system);
-    history_.system = o_.system;
-  }
+  if (!o_.system.empty()) history_.system = o_.system;  // a flag goes before what was kept
   if (status.code() == Code::kCancelled) {
     acknowledge_interrupt();
     note("interrupted");

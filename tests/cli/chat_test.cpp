@@ -366,28 +366,6 @@ TEST_F(Chat, a_conversation_is_kept_where_nothing_else_is_lost) {
   EXPECT_EQ(nlohmann::json::parse(file_text(talk)).at("messages").size(), 4u);
 }
 
-TEST_F(Chat, a_template_without_a_system_message_refuses_it_at_once) {
-  tiny::File file = tiny::chat_file();
-  file.set(tiny::text_key("tokenizer.chat_template",
-                          "{% for m in messages %}{% if m['role'] == 'system' %}"
-                          "{{ raise_exception('no such role') }}{% endif %}{{ m['content'] }}"
-                          "{% endfor %}"));
-  const tiny::TemporaryFile model(file);
-  Process::Options options = home_.options();
-  const auto chat = [&](const Words& more, const std::string& input) {
-    Words all = {"chat", model.path(), "-t", "1", "--temp", "0", "-n", "4", "--ignore-eos"};
-    all.insert(all.end(), more.begin(), more.end());
-    options.input = input;
-    return heed(all, options);
-  };
-  const Finished plain = chat({"-q"}, "hello\n");
-  const Finished set = chat({}, "/system be brief\nhello\n");
-  EXPECT_EQ(set.code, 0);
-  EXPECT_NE(set.err.find("takes no system message"), std::string::npos) << set.err;
-  EXPECT_EQ(set.out, plain.out) << "and the conversation goes on";
-  EXPECT_EQ(chat({"--system", "be brief"}, "hello\n").code, 1);
-}
-
 TEST_F(Chat, ctrl_c_through_a_pipe_stops_the_answer_or_ends_at_the_prompt) {
   Process::Options options = home_.options();
   options.hold_input = true;
