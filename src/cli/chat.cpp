@@ -234,12 +234,10 @@ Status ChatVerb::set_system(const std::string& text) {
     say(history_.system.empty() ? "no system message\n" : printable(history_.system) + "\n");
     return Status::ok();
   }
-  const std::string wanted = text == "-" ? std::string() : text;
-  HEED_TRY(check_system(wanted));
-  history_.system = wanted;
+  history_.system = text == "-" ? std::string() : text;
   if (!o_.quiet) {
     note(cat(
-        wanted.empty() ? "no system message from now on" : "system message set",
+        history_.system.empty() ? "no system message from now on" : "system message set",
         history_.turns.empty() ? "" : "; the conversation is read again with the next message"));
   }
   return forget();
