@@ -184,7 +184,6 @@ Status BenchVerb::settle_model() {
   HEED_ASSIGN(o_.linear, parse_linear(linear_));
   HEED_ASSIGN(o_.engine.prefill_order, parse_prefill_order(prefill_order_));
   HEED_TRY(pages_.settle(o_.engine));
-  HEED_TRY(adapters_.settle());
   return eval::check_options(o_);
 }
 
@@ -226,6 +225,11 @@ Status BenchVerb::settle_linears() {
 Status BenchVerb::settle() {
   const auto at = std::find(kForms.begin(), kForms.end(), output_) - kForms.begin();
   form_ = static_cast<eval::BenchForm>(at);  // kForms is in the order of the enum
+  HEED_TRY(adapters_.settle());
+  if (!what_.empty() && (!adapters_.files().loras.empty() || adapters_.steers())) {
+    return error(Code::kInvalidArgument,
+                 "--lora and --control-vector are laid over a model; bench ", what_, " has none");
+  }
   if (what_ == "kernels") return settle_kernels();
   return what_ == "linears" ? settle_linears() : settle_model();
 }

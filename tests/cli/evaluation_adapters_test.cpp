@@ -99,6 +99,7 @@ TEST_F(EvaluationAdapters, what_llama_cpp_cannot_do_is_refused_with_the_way_out)
   EXPECT_NE(kl.err.find("llama.cpp cannot do that"), std::string::npos) << kl.err;
   EXPECT_EQ(with(ppl, {"--lora-scaled", lora.path()}).code, 1) << "no scale";
   EXPECT_EQ(heed({"bench", "-m", model.path(), "--lora", model.path()}).code, 1) << "no adapter";
+  EXPECT_EQ(heed({"bench", "kernels", "--lora", lora.path()}).code, 2) << "no model";
 }
 
 }  // namespace
