@@ -48,8 +48,8 @@ Result<Generation> generate(Engine& engine, SeqId seq, std::span<const Token> pr
 
 // n answers to one prompt, which is read once: they share its pages and are decoded together, the
 // i-th with the seed of the first + i, and each is what generate() with its seed would have said.
-// The first stays in `seq`, and its text alone goes to on_token. At most max_sequences; without
-// drafts, because such steps have several rows already.
+// The first stays in `seq`, and its text alone goes to on_token. At most max_sequences. Guesses of
+// all of them are checked in one step; what it has room for, Engine::kLogitRows, is shared out.
 Result<std::vector<Generation>> generate_several(Engine& engine, SeqId seq,
                                                  std::span<const Token> prompt, int n,
                                                  const GenerateOptions& options);

@@ -22,6 +22,9 @@ class Drafter {
   // an answer too. Texts of one answer begin alike.
   virtual Status propose(std::span<const Token> text, int most, const CancelToken* cancel,
                          std::vector<Token>& draft) = 0;
+  // One that guesses alike for another answer to the same prompt and may share what this one holds;
+  // either may go first. Null: this one guesses for several answers in turn.
+  virtual Result<std::unique_ptr<Drafter>> another() { return std::unique_ptr<Drafter>(); }
 };
 
 // Prompt lookup: where the last tokens of the text stood before, what followed them there follows

@@ -1,5 +1,6 @@
 #include "cli/adapter_options.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <filesystem>
@@ -73,40 +74,27 @@ void AdapterOptions::bind(CLI::App& app) {
 
 Status AdapterOptions::settle() {
   try {
-    HEED_TRY(take("--lora", lora_, Scale::kMay, loras_));
-    HEED_TRY(take("--lora-scaled", lora_scaled_, Scale::kMust, loras_));
-    HEED_TRY(take("--control-vector", control_, Scale::kNone, controls_));
-    HEED_TRY(take("--control-vector-scaled", control_scaled_, Scale::kMust, controls_));
+    HEED_TRY(take("--lora", lora_, Scale::kMay, files_.loras));
+    HEED_TRY(take("--lora-scaled", lora_scaled_, Scale::kMust, files_.loras));
+    HEED_TRY(take("--control-vector", control_, Scale::kNone, files_.controls));
+    HEED_TRY(take("--control-vector-scaled", control_scaled_, Scale::kMust, files_.controls));
   } catch (const CLI::ValidationError& e) {  // an empty entry of a list
     return Status(Code::kInvalidArgument, e.what());
   }
-  for (const ScaledFile& file : loras_) paths_.push_back(file.path);
-  if (range_ != std::pair(0, 0) && controls_.empty()) {
+  paths_ = files_.lora_paths();
+  if (range_ != std::pair(0, 0) && !files_.steers()) {
     return Status(Code::kInvalidArgument, "--control-vector-layer-range needs --control-vector");
   }
+  // As llama.cpp: what is not above 0 stands for the first and the last.
+  files_.range = {std::max(range_.first, 1), std::max(range_.second, 0)};
   return Status::ok();
 }
 
 void AdapterOptions::add_loras(const std::vector<std::string>& files) {
-  for (size_t i = 0; i < files.size(); ++i) {
-    loras_.insert(loras_.begin() + static_cast<std::ptrdiff_t>(i), ScaledFile{files[i]});
-    paths_.insert(paths_.begin() + static_cast<std::ptrdiff_t>(i), files[i]);
-  }
-}
-
-Result<std::shared_ptr<const Adaptation>> AdapterOptions::load(const Model& model) const {
-  if (loras_.empty() && controls_.empty()) return std::shared_ptr<const Adaptation>();
-  auto made = std::make_shared<Adaptation>();
-  for (const ScaledFile& file : loras_) {
-    HEED_ASSIGN(auto lora, load_lora(model, file.path));
-    made->loras.push_back({std::move(lora), file.scale});
-  }
-  if (!controls_.empty()) {
-    // As llama.cpp: what is not above 0 stands for the first and the last.
-    const LayerRange range{std::max(range_.first, 1), std::max(range_.second, 0)};
-    HEED_ASSIGN(made->control, load_control_vector(model, controls_, range));
-  }
-  return std::shared_ptr<const Adaptation>(std::move(made));
+  std::vector<ScaledFile> scaled;
+  for (const std::string& file : files) scaled.push_back({file});
+  files_.loras.insert(files_.loras.begin(), scaled.begin(), scaled.end());
+  paths_ = files_.lora_paths();
 }
 
 }  // namespace heed::cli

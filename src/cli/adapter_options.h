@@ -1,4 +1,5 @@
-// --lora, --control-vector and their kin, under llama.cpp's names, for every verb that answers.
+// --lora, --control-vector and their kin, under llama.cpp's names, for every verb that computes
+// with a model.
 #pragma once
 
 #include <memory>
@@ -6,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "heed/adapters.h"
+#include "eval/adapter_files.h"
 
 namespace CLI {
 class App;
@@ -22,19 +23,21 @@ class AdapterOptions {
   // Adapters that come with the model, before those of the flags.
   void add_loras(const std::vector<std::string>& files);
 
-  const std::vector<ScaledFile>& loras() const { return loras_; }
-  const std::vector<std::string>& lora_paths() const { return paths_; }  // of loras()
-  bool steers() const { return !controls_.empty(); }
+  const eval::AdapterFiles& files() const { return files_; }
+  const std::vector<std::string>& lora_paths() const { return paths_; }  // of files()
+  bool steers() const { return files_.steers(); }
 
   // Null where no flag asks for any.
-  Result<std::shared_ptr<const Adaptation>> load(const Model& model) const;
+  Result<std::shared_ptr<const Adaptation>> load(const Model& model) const {
+    return files_.load(model);
+  }
 
  private:
   // As typed.
   std::vector<std::string> lora_, lora_scaled_, control_, control_scaled_;
   std::pair<int, int> range_{0, 0};
 
-  std::vector<ScaledFile> loras_, controls_;
+  eval::AdapterFiles files_;
   std::vector<std::string> paths_;
 };
 

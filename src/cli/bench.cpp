@@ -12,6 +12,7 @@
 #include <string_view>
 
 #include "base/text.h"
+#include "cli/adapter_options.h"
 #include "cli/interrupt.h"
 #include "cli/list_options.h"
 #include "cli/model_source.h"
@@ -101,6 +102,7 @@ class BenchVerb final : public Verb {
   std::string prefill_order_ = "auto";
   std::string what_, model_, compare_, baseline_, linear_ = "heed", output_ = "md";
   PageFormats pages_;
+  AdapterOptions adapters_;
   std::vector<std::string> formats_, phases_, types_;
   eval::BenchForm form_ = eval::BenchForm::kMarkdown;
   size_t printed_ = 0;  // rows; jsonl only
@@ -126,6 +128,7 @@ void BenchVerb::options(CLI::App& app) {
       ->capture_default_str();
   add_threads(app, o_.threads);
   pages_.bind(app);
+  adapters_.bind(app);
   add_linear(app, linear_);
   add_prefill_order(app, prefill_order_);
   add_flag(app, "--refresh-kl", o_.refresh_kl,
@@ -222,6 +225,11 @@ Status BenchVerb::settle_linears() {
 Status BenchVerb::settle() {
   const auto at = std::find(kForms.begin(), kForms.end(), output_) - kForms.begin();
   form_ = static_cast<eval::BenchForm>(at);  // kForms is in the order of the enum
+  HEED_TRY(adapters_.settle());
+  if (!what_.empty() && (!adapters_.files().loras.empty() || adapters_.steers())) {
+    return error(Code::kInvalidArgument,
+                 "--lora and --control-vector are laid over a model; bench ", what_, " has none");
+  }
   if (what_ == "kernels") return settle_kernels();
   return what_ == "linears" ? settle_linears() : settle_model();
 }
@@ -257,7 +265,10 @@ Result<std::string> BenchVerb::measure() {
     return rest_of(report);
   }
   const auto mode = quiet_ ? ProgressLine::Mode::kOff : ProgressLine::Mode::kOnTerminal;
-  HEED_ASSIGN(o_.model, model_path(model_, offline_, mode));
+  std::vector<std::string> loras;  // that come with the model
+  HEED_ASSIGN(o_.model, model_path(model_, offline_, mode, &loras));
+  adapters_.add_loras(loras);
+  o_.adapters = adapters_.files();
   o_.on_rows = [this](const eval::BenchReport& so_far) { take(so_far); };
   HEED_ASSIGN(const auto report, eval::bench_model(o_));
   return rest_of(report);

@@ -2,11 +2,14 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <cstdlib>
+#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "base/new_file.h"
 #include "base/read_file.h"
 #include "base/text.h"
+#include "cli/cell_width.h"
 #include "cli/chat_commands.h"
 #include "cli/chat_history.h"
 #include "cli/chat_input.h"
@@ -38,6 +41,38 @@ std::string history_file() {
 // What was computed of a conversation lies beside its messages.
 std::string computed_file(const std::string& path) { return path + ".kv"; }
 
+// As a shell reads it.
+std::string with_home(const std::string& path) {
+  const char* const home = std::getenv("HOME");
+  return path.starts_with("~/") && home != nullptr ? home + path.substr(1) : path;
+}
+
+// What /save may write over: nothing, or a conversation.
+Status check_place(const std::string& path) {
+  if (access(path.c_str(), F_OK) != 0) return Status::ok();
+  std::string head(256, '\0');
+  std::ifstream in(path, std::ios::binary);
+  in.read(head.data(), static_cast<std::streamsize>(head.size()));
+  head.resize(static_cast<size_t>(in.gcount()));
+  if (head.empty() || head.find("\"heed_chat\"") != std::string::npos) return Status::ok();
+  return error(Code::kInvalidArgument, "/save: ", path,
+               " is there already and is no conversation; give another name");
+}
+
+// The beginning of a message, for a note of one line.
+std::string brief(const std::string& message) {
+  constexpr int kCells = 60;
+  const std::string_view line = std::string_view(message).substr(0, message.find('\n'));
+  size_t end = 0;
+  for (int cells = 0; end < line.size();) {
+    const size_t next = next_character(line, end);
+    cells += display_width(line.substr(end, next - end));
+    if (cells > kCells) break;
+    end = next;
+  }
+  return cat(line.substr(0, end), end < message.size() ? " ..." : "");
+}
+
 Status write_text(const std::string& path, const std::string& text) {
   HEED_ASSIGN(const auto file, NewFile::create(path, text.size()));
   HEED_TRY(file->write(0, text.data(), text.size()));
@@ -64,10 +99,13 @@ class ChatVerb final : public Verb {
   // False: the conversation ends here.
   bool obey(const std::string& line);
   Status perform(const ParsedCommand& command);
-  // One exchange; the error says why there is no answer, and the message is taken back.
+  // One exchange. Without an answer, by an error or false where it was stopped before it began, the
+  // messages are what they were.
+  Result<bool> exchange(const std::string& message);
   Status answer(const std::string& message);
   Status regenerate();
   Status undo();
+  Status clear();
   Status set_system(const std::string& text);
   Status save(const std::string& path);
   Status load(const std::string& path);
@@ -108,9 +146,10 @@ Status ChatVerb::prepare() {
   return Status::ok();
 }
 
-Status ChatVerb::answer(const std::string& message) {
+Result<bool> ChatVerb::exchange(const std::string& message) {
   history_.turns.push_back({"user", message});
   ProgressLine line(o_.progress_mode());
+  bool said = false;
   GenerateOptions options;
   options.max_tokens = o_.predict;
   options.sampler = o_.sampler;
@@ -123,49 +162,72 @@ Status ChatVerb::answer(const std::string& message) {
   options.draft = o_.draft.limits(drafter_.get());
   options.cancel = &interrupt_token();
   options.on_prefill = show_prefill(line);
-  options.on_token = [&line](Token, std::string_view text) {
+  options.on_token = [&](Token, std::string_view text) {
     line.clear();
+    said = true;
     // On a terminal the model's text may not move the cursor.
     say(is_terminal(STDOUT_FILENO) ? printable(text) : std::string(text));
   };
   Result<Generation> made = conversation_->answer(history_.messages(), options);
   line.clear();
-  const bool cancelled = made.is_ok() && made->stop == StopReason::kCancelled;
-  if (!made.is_ok() || (cancelled && made->tokens.empty())) {
+  const bool answered =
+      made.is_ok() && (made->stop != StopReason::kCancelled || !made->tokens.empty());
+  if (answered || said) say("\n");
+  if (!answered) {
     history_.turns.pop_back();
-    if (cancelled) note("stopped before the answer began; the message is taken back");
-    return made.status();
+    HEED_TRY(made.status());
+    return false;
   }
-  say("\n");
   last_ = std::move(*made);
   history_.turns.push_back({"assistant", last_->text});
-  if (o_.quiet) return Status::ok();
+  if (o_.quiet) return true;
   if (!last_->draft.stopped.empty()) note(cat("drafting ended: ", last_->draft.stopped));
   if (last_->stop == StopReason::kContext) {
     note(cat("the context of ", engine_->options().context,
              " tokens is full, so the answer ends here; /undo takes it back, /clear begins anew"));
   }
+  return true;
+}
+
+Status ChatVerb::answer(const std::string& message) {
+  if (!history_.turns.empty() && !history_.answered()) {
+    return Status(Code::kInvalidArgument,
+                  "the last message has no answer yet; /regen answers it, /undo takes it back");
+  }
+  again_ = 0;
+  const Result<bool> answered = exchange(message);
+  constexpr const char* kTakenBack = "; the message is taken back";
+  if (!answered.is_ok()) return error(answered.code(), answered.message(), kTakenBack);
+  if (!*answered) note(cat("stopped before the answer began", kTakenBack));
   return Status::ok();
 }
 
 Status ChatVerb::regenerate() {
   auto before = history_.turns;
-  const std::string asked = history_.take_last();
-  if (asked.empty()) return Status(Code::kInvalidArgument, "/regen: there is no message yet");
+  const bool had_answer = history_.answered();
+  const auto asked = history_.take_last();
+  if (!asked) return Status(Code::kInvalidArgument, "/regen: there is no message yet");
   ++again_;  // with a given seed too the answer is another one
-  const Status status = answer(asked);
-  if (history_.turns.size() < before.size()) {
-    history_.turns = std::move(before);
-    note("the earlier answer stands");
-  }
-  return status;
+  const Result<bool> answered = exchange(*asked);
+  if (answered.is_ok() && *answered) return Status::ok();
+  history_.turns = std::move(before);
+  const char* const stands =
+      had_answer ? "; the earlier answer stands" : "; the message has no answer yet";
+  if (!answered.is_ok()) return error(answered.code(), answered.message(), stands);
+  note(cat("stopped before the answer began", stands));
+  return Status::ok();
 }
 
 Status ChatVerb::undo() {
-  const std::string asked = history_.take_last();
-  if (asked.empty())
-    return Status(Code::kInvalidArgument, "/undo: there is no message to take back");
-  if (!o_.quiet) note(cat("taken back: ", asked.substr(0, asked.find('\n'))));
+  const auto asked = history_.take_last();
+  if (!asked) return Status(Code::kInvalidArgument, "/undo: there is no message to take back");
+  if (!o_.quiet) note(cat("taken back: ", brief(*asked)));
+  return forget();
+}
+
+Status ChatVerb::clear() {
+  if (!o_.quiet) note(fmt::format("{} messages forgotten", history_.turns.size()));
+  history_.turns.clear();
   return forget();
 }
 
@@ -175,6 +237,11 @@ Status ChatVerb::set_system(const std::string& text) {
     return Status::ok();
   }
   history_.system = text == "-" ? std::string() : text;
+  if (!o_.quiet) {
+    note(cat(
+        history_.system.empty() ? "no system message from now on" : "system message set",
+        history_.turns.empty() ? "" : "; the conversation is read again with the next message"));
+  }
   return forget();
 }
 
@@ -200,7 +267,11 @@ Status ChatVerb::load(const std::string& path) {
     if (!taken.is_ok()) note(taken.message());
   }
   HEED_TRY(forget());
-  if (!o_.quiet) note(fmt::format("{}: {} messages, {}", path, history_.turns.size(), how));
+  if (o_.quiet) return Status::ok();
+  note(fmt::format("{}: {} messages, {}", path, history_.turns.size(), how));
+  if (!history_.turns.empty() && !history_.answered()) {
+    note("the last message has no answer yet; /regen answers it");
+  }
   return Status::ok();
 }
 
@@ -215,12 +286,16 @@ Status ChatVerb::perform(const ParsedCommand& command) {
   switch (command.command) {
     case ChatCommand::kHelp: say(chat_help()); break;
     case ChatCommand::kStatus: print_status(); break;
-    case ChatCommand::kSave: return save(command.argument);
-    case ChatCommand::kLoad: return load(command.argument);
+    case ChatCommand::kSave: {
+      const std::string path = with_home(command.argument);
+      HEED_TRY(check_place(path));
+      return save(path);
+    }
+    case ChatCommand::kLoad: return load(with_home(command.argument));
     case ChatCommand::kSystem: return set_system(command.argument);
     case ChatCommand::kRegen: return regenerate();
     case ChatCommand::kUndo: return undo();
-    case ChatCommand::kClear: history_.turns.clear(); return forget();
+    case ChatCommand::kClear: return clear();
     case ChatCommand::kExit: ends_ = true; break;
   }
   return Status::ok();
@@ -247,23 +322,24 @@ int ChatVerb::talk() {
     const ChatInput::Item item = input.next();
     if (item.kind == ChatInput::Kind::kEnd) return kDone;
     if (item.kind == ChatInput::Kind::kInterrupt) {
-      if (asked_to_end) return kDone;
+      const bool took_text_back = !item.text.empty();
+      if (asked_to_end && !took_text_back) return kDone;
+      asked_to_end = !took_text_back;
+      if (took_text_back) continue;
       note("Ctrl-C again, Ctrl-D or /exit ends");
-      asked_to_end = true;
       continue;
     }
     asked_to_end = false;
     survive_interrupts(true);
-    interrupt_token().reset();  // what came while a line was edited stops no answer
     if (item.kind == ChatInput::Kind::kMessage) {
-      again_ = 0;
       if (const Status status = answer(item.text); !status.is_ok()) fail(status);
     } else if (!obey(item.text)) {
       return kDone;
     }
     keep_history();
-    if (interrupt_exit_code() != 0) return interrupt_exit_code();
     survive_interrupts(input.edits());
+    if (interrupt_exit_code() != 0) return interrupt_exit_code();
+    interrupt_token().reset();  // what stopped this answer stops no other
   }
 }
 

@@ -17,17 +17,20 @@ constexpr ChatCommandRow kCommands[] = {
     {ChatCommand::kSave, "save", "FILE",
      "Keep the conversation, and what the model computed of it"},
     {ChatCommand::kLoad, "load", "FILE", "Go on with a kept conversation"},
-    {ChatCommand::kSystem, "system", "[TEXT]", "Set the system message; without TEXT: show it"},
+    {ChatCommand::kSystem, "system", "[TEXT]",
+     "Set the system message; without TEXT: show it; -: none"},
     {ChatCommand::kRegen, "regen", "", "Answer the last message again"},
     {ChatCommand::kUndo, "undo", "", "Take back the last message and its answer"},
     {ChatCommand::kClear, "clear", "", "Forget the conversation, keep the system message"},
     {ChatCommand::kExit, "exit", "", "End (also Ctrl-D)"},
 };
 
+constexpr const char* kSpace = " \t\n";  // a pasted command may have lines
+
 std::string_view trimmed(std::string_view text) {
-  const size_t begin = text.find_first_not_of(" \t");
+  const size_t begin = text.find_first_not_of(kSpace);
   if (begin == std::string_view::npos) return {};
-  return text.substr(begin, text.find_last_not_of(" \t") - begin + 1);
+  return text.substr(begin, text.find_last_not_of(kSpace) - begin + 1);
 }
 
 }  // namespace
@@ -36,7 +39,7 @@ std::span<const ChatCommandRow> chat_commands() { return kCommands; }
 
 Result<ParsedCommand> parse_chat_command(const std::string& line) {
   const std::string_view all = trimmed(line);
-  const size_t space = all.find_first_of(" \t");
+  const size_t space = all.find_first_of(kSpace);
   const std::string name(all.substr(0, space));
   const std::string argument(space == std::string_view::npos ? std::string_view()
                                                              : trimmed(all.substr(space)));
@@ -67,7 +70,8 @@ std::string chat_help() {
   }
   return out +
          "  A backslash at the end of a line continues it; \"\"\" opens and closes several lines;\n"
-         "  // begins a message with a slash. Ctrl-C stops an answer.\n";
+         "  Alt-Enter begins a line, and pasted lines stay one message; // begins a message with\n"
+         "  a slash. Ctrl-C stops an answer.\n";
 }
 
 }  // namespace heed::cli

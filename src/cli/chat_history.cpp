@@ -49,9 +49,9 @@ std::vector<ChatMessage> ChatHistory::messages() const {
   return out;
 }
 
-std::string ChatHistory::take_last() {
+std::optional<std::string> ChatHistory::take_last() {
   if (answered()) turns.pop_back();
-  if (turns.empty()) return {};
+  if (turns.empty()) return std::nullopt;
   std::string asked = std::move(turns.back().content);
   turns.pop_back();
   return asked;

@@ -1,6 +1,7 @@
 // The messages of a conversation, and the file they are kept in.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,8 +16,8 @@ struct ChatHistory {
   // As a template wants them.
   std::vector<ChatMessage> messages() const;
   bool answered() const { return !turns.empty() && turns.back().role == "assistant"; }
-  // Takes back the last answer and gives the message it was to; empty where there is none.
-  std::string take_last();
+  // Takes back the last message and the answer to it, where it has one; no message: none.
+  std::optional<std::string> take_last();
 
   // JSON: {"heed_chat": 1, "model": NAME, "messages": [{"role": ..., "content": ...}, ...]}.
   std::string to_json(const std::string& model) const;

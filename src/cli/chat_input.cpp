@@ -60,7 +60,9 @@ ChatInput::ChatInput(std::string history) {
   if (LineEditor::can_edit(STDIN_FILENO, STDOUT_FILENO)) {
     editor_ = std::make_unique<LineEditor>(STDIN_FILENO, STDOUT_FILENO, std::move(history));
   }
-  prompts_ = is_terminal(STDIN_FILENO) && is_terminal(STDOUT_FILENO);
+  if (!is_terminal(STDIN_FILENO)) return;
+  if (is_terminal(STDERR_FILENO)) prompted_ = stderr;  // answers go to a file or a pipe
+  if (is_terminal(STDOUT_FILENO)) prompted_ = stdout;
 }
 
 LineEditor::Event ChatInput::line(bool first, std::string& out) {
@@ -71,20 +73,23 @@ LineEditor::Event ChatInput::line(bool first, std::string& out) {
     if (event == LineEditor::Event::kLine) editor_->remember(out);
     return event;
   }
-  if (prompts_) {
-    std::fputs(prompt, stdout);
-    std::fflush(stdout);
+  if (prompted_ != nullptr) {
+    std::fputs(prompt, prompted_);
+    std::fflush(prompted_);
   }
   for (;;) {
-    if (const size_t end = unread_.find('\n'); end != std::string::npos) {
+    if (const size_t end = unread_.find('\n', searched_); end != std::string::npos) {
       out = clean(unread_.substr(0, end));
       unread_.erase(0, end + 1);
+      searched_ = 0;
       return LineEditor::Event::kLine;
     }
+    searched_ = unread_.size();
     char block[4096];
     const ssize_t n = read(STDIN_FILENO, block, sizeof block);
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0) {
+      searched_ = 0;
       out = clean(std::exchange(unread_, {}));
       return out.empty() ? LineEditor::Event::kEnd : LineEditor::Event::kLine;
     }
@@ -97,7 +102,7 @@ ChatInput::Item ChatInput::next() {
   for (;;) {
     std::string text;
     const LineEditor::Event event = line(!message.open(), text);
-    if (event == LineEditor::Event::kInterrupt) return {Kind::kInterrupt, {}};
+    if (event == LineEditor::Event::kInterrupt) return {Kind::kInterrupt, message.take() + text};
     // A message that the end of the input cuts off was meant all the same.
     const bool ended = event == LineEditor::Event::kEnd;
     if (ended && !message.open()) return {Kind::kEnd, {}};

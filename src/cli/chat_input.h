@@ -1,6 +1,7 @@
 // What a person says to `heed chat`: lines put together to messages, commands told apart.
 #pragma once
 
+#include <cstdio>
 #include <memory>
 #include <string>
 
@@ -28,7 +29,7 @@ class ChatInput {
   enum class Kind {
     kMessage,
     kCommand,    // "/name argument", without the slash
-    kInterrupt,  // Ctrl-C at the prompt
+    kInterrupt,  // Ctrl-C at the prompt; the text was typed and is not meant
     kEnd,
   };
   struct Item {
@@ -48,8 +49,9 @@ class ChatInput {
   LineEditor::Event line(bool first, std::string& out);
 
   std::unique_ptr<LineEditor> editor_;
-  std::string unread_;  // of stdin
-  bool prompts_ = false;
+  std::string unread_;        // of stdin
+  size_t searched_ = 0;       // of it, where no line ends
+  FILE* prompted_ = nullptr;  // where a person without the editor sees prompts
 };
 
 }  // namespace heed::cli

@@ -20,11 +20,11 @@ Result<Generation> Conversation::answer(std::span<const ChatMessage> messages,
   const auto count = static_cast<int64_t>(prompt.size());
   const int64_t context = engine_.options().context;
   if (count >= context) {
-    return error(Code::kOutOfRange, "the conversation has ", count, " tokens, and the context of ",
-                 context,
-                 " leaves no room for an answer; /undo takes the last message back, /clear "
-                 "begins anew, and a larger -c needs a new start (/save and /load keep the "
-                 "conversation)");
+    return error(Code::kOutOfRange, "with this message the conversation has ", count,
+                 " tokens, and the context of ", context,
+                 " leaves no room for an answer; a shorter message may fit, /undo takes an earlier "
+                 "one back, /clear begins anew, and a larger -c needs a new start (/save and /load "
+                 "keep the conversation)");
   }
   if (prompt.empty()) return Status(Code::kInvalidArgument, "the template makes no token of this");
   // Logits come with a token, so the last one is computed again if need be.

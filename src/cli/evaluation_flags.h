@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "cli/adapter_options.h"
 #include "cli/page_formats.h"
 #include "cli/terminal.h"
 #include "heed/engine.h"
@@ -15,13 +16,16 @@ namespace heed::cli {
 
 struct EvaluationFlags {
   PageFormats formats;
+  AdapterOptions adapters;
   // As typed.
   std::string linear = "heed", output = "text";
   bool offline = false, quiet = false, progress = false;
 
   void bind(CLI::App& app, int& threads);
   // Into the library's terms.
-  Status settle(EngineOptions& engine, Linear& products) const;
+  Status settle(EngineOptions& engine, Linear& products);
+  // The file; adapters that come with the model go before those of the flags. After settle().
+  Result<std::string> find_model(const std::string& name);
   ProgressLine::Mode progress_mode() const;
 };
 

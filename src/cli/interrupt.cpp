@@ -6,11 +6,15 @@
 #include <mutex>
 #include <thread>
 
+#include "base/clock.h"
+
 namespace heed::cli {
 namespace {
 
 // Of the 250 ms: what the work gets before it is ended from outside.
 constexpr long kGraceNanoseconds = 150'000'000;
+// Work that may be stopped and gone on from has answered by then.
+constexpr double kImpatienceSeconds = 1;
 
 struct State {
   CancelToken token;
@@ -52,10 +56,16 @@ void watch() {
   State& s = state();
   const sigset_t set = watched();
   int signal = 0;
+  Clock::time_point cancelled_at = Clock::now();
   for (;;) {
     while (sigwait(&set, &signal) != 0) {
     }
-    if (signal != SIGINT || !s.survives.load() || s.token.cancelled()) break;
+    if (signal != SIGINT || !s.survives.load()) break;
+    if (!s.token.cancelled()) {
+      cancelled_at = Clock::now();
+    } else if (seconds_since(cancelled_at) > kImpatienceSeconds) {
+      break;
+    }
     s.token.cancel();
   }
   s.signal.store(signal);

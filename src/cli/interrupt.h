@@ -25,7 +25,8 @@ int interrupt_exit_code();
 void set_last_words(std::function<std::string()> words);
 
 // With `on`, SIGINT cancels what runs and the program goes on: whoever resets the token is ready
-// for the next one. One that comes before ends the program, as without.
+// for the next one. More of them within a second are the same impatience; one that comes later and
+// finds the token still cancelled ends the program, as without.
 void survive_interrupts(bool on);
 
 // Called before the watching thread ends the process: puts a terminal back as it was.

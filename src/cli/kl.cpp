@@ -9,7 +9,6 @@
 #include "base/text.h"
 #include "cli/evaluation_flags.h"
 #include "cli/interrupt.h"
-#include "cli/model_source.h"
 #include "cli/parse.h"
 #include "cli/terminal.h"
 
@@ -48,6 +47,7 @@ class KlVerb final : public Verb {
   }
   const char* examples() const override {
     return "  heed kl -m smollm2:135m --against llama.cpp --text docs/demo/document.txt -c 2048\n"
+           "  heed kl -m model.gguf --lora style.gguf:0.5 --text book.txt -c 512\n"
            "  heed kl -m qwen2.5-coder:0.5b --text book.txt -c 1024 --windows 2 --weights f32 -o "
            "json\n";
   }
@@ -81,10 +81,11 @@ void KlVerb::options(CLI::App& app) {
 
 Result<eval::KlReport> KlVerb::measure(ProgressLine& line) {
   HEED_ASSIGN(o_.text, read_text(text_));
-  HEED_ASSIGN(o_.model, model_path(model_, flags_.offline, flags_.progress_mode()));
-  o_.model_label = model_;
-  o_.weights_f32 = weights_ == "f32";
   HEED_TRY(flags_.settle(o_.engine, o_.linear));
+  HEED_ASSIGN(o_.model, flags_.find_model(model_));
+  o_.model_label = model_;
+  o_.adapters = flags_.adapters.files();
+  o_.weights_f32 = weights_ == "f32";
   o_.cancel = &interrupt_token();
   o_.progress = [&line, phase = std::string()](const std::string& what, double fraction) mutable {
     line.show(fmt::format("{} {:3.0f} %", what, 100 * fraction), what != phase);

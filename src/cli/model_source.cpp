@@ -17,7 +17,8 @@ Result<std::string> ollama_path(const std::string& name, bool quiet,
   HEED_ASSIGN(const OllamaModel model, find_ollama_model(name));
   if (!model.adapters.empty() && adapters == nullptr) {
     return error(Code::kUnsupported, model.name,
-                 ": has LoRA adapters, which only heed run applies; the model alone is ",
+                 ": has LoRA adapters, which heed run, chat, bench, kl and perplexity apply; the "
+                 "model alone is ",
                  model.path);
   }
   if (adapters != nullptr) *adapters = model.adapters;

@@ -11,7 +11,6 @@
 #include "base/text.h"
 #include "cli/evaluation_flags.h"
 #include "cli/interrupt.h"
-#include "cli/model_source.h"
 #include "cli/parse.h"
 #include "cli/terminal.h"
 
@@ -112,10 +111,11 @@ void PerplexityVerb::options(CLI::App& app) {
 
 Status PerplexityVerb::settle() {
   HEED_ASSIGN(o_.text, read_text(file_));
-  HEED_ASSIGN(o_.model, model_path(model_, flags_.offline, flags_.progress_mode()));
+  HEED_TRY(flags_.settle(o_.engine, o_.linear));
+  HEED_ASSIGN(o_.model, flags_.find_model(model_));
   o_.model_label = model_;
   o_.compare = !compare_.empty();
-  HEED_TRY(flags_.settle(o_.engine, o_.linear));
+  o_.adapters = flags_.adapters.files();
   o_.engine.chunk = std::min(batch_, ubatch_);
   return Status::ok();
 }

@@ -2,16 +2,12 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-
 #include "base/clock.h"
 #include "base/text.h"
 #include "base/utf8.h"
 #include "cli/interrupt.h"
 #include "cli/run_memory.h"
 #include "eval/llama_baseline.h"
-#include "model/adapter.h"
-#include "model/model_impl.h"
 
 namespace heed::cli {
 namespace {
@@ -42,35 +38,16 @@ Status answer(eval::LlamaBaseline& llama, const Model& model, Sampler& sampler,
 
 }  // namespace
 
-namespace {
-
-// llama.cpp multiplies by the table's factors where it multiplies by the head, and aborts.
-Status check_llama_takes(const Adaptation& adaptation, const Model& model) {
-  if (!model.impl().hyper->tied_head) return Status::ok();
-  for (const ScaledLora& lora : adaptation.loras) {
-    const AdapterInfo& info = lora.adapter->info();
-    const auto& targets = info.targets;
-    if (std::find(targets.begin(), targets.end(), "token_embd.weight") == targets.end()) continue;
-    return error(Code::kUnsupported, info.path, ": adapts token_embd.weight, which is the head of ",
-                 model.info().path, " too, and llama.cpp cannot do that; leave out --compare");
-  }
-  return Status::ok();
-}
-
-}  // namespace
-
 Result<EngineRun> run_llama(const Model& model, std::span<const Token> prompt,
                             const RunOptions& options, const Adaptation* adaptation, int threads,
                             ProgressLine::Mode progress) {
-  if (adaptation != nullptr) HEED_TRY(check_llama_takes(*adaptation, model));
   ProgressLine line(progress);
   line.show("llama.cpp on the same prompt");
   eval::LlamaOptions llama_options =
       llama_for_run(options, static_cast<int64_t>(prompt.size()), threads);
   llama_options.cancel = &interrupt_token();
-  if (adaptation != nullptr && adaptation->control) {
-    llama_options.control = control_values(*adaptation->control);
-  }
+  HEED_TRY(eval::adapt_peer(options.adapters.files(), adaptation, model, "leave out --compare",
+                            llama_options));
   HEED_ASSIGN(auto llama, eval::LlamaBaseline::load(model.info().path, llama_options));
   HEED_ASSIGN(auto sampler, Sampler::create(model, options.sampler));
   for (const Token token : prompt) HEED_TRY(sampler->accept(token));

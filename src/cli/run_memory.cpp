@@ -39,7 +39,8 @@ PlannedRun planned(const RunOptions& options, int64_t prompt) {
 PlannedRun planned_draft(const RunOptions& options, const PlannedRun& target) {
   PlannedRun run;
   run.prompt = std::min(options.draft.engine.context, target.prompt);
-  run.answer = std::min(options.draft.engine.context - run.prompt, target.answer);
+  run.answer =
+      std::min((options.draft.engine.context - run.prompt) * options.parallel, target.answer);
   return run;
 }
 
@@ -110,7 +111,7 @@ eval::LlamaOptions llama_for_run(const RunOptions& options, int64_t prompt_token
   llama.ubatch = options.engine.chunk;
   llama.batch = std::max(llama.batch, llama.ubatch);
   llama.rope = options.engine.rope;
-  llama.loras = options.adapters.loras();
+  llama.loras = options.adapters.files().loras;
   llama.context = options.engine.context;
   if (options.predict >= 0) {
     llama.context = std::min(llama.context, prompt_tokens + options.predict + 1);

@@ -202,12 +202,6 @@ Status RunOptions::settle() {
   HEED_TRY(settle_rope());
   HEED_TRY(draft.settle());
   HEED_TRY(adapters.settle());
-  if (parallel > 1 && draft.wanted()) {
-    return Status(
-        Code::kInvalidArgument,
-        "--parallel decodes several answers in a step, drafts several tokens of one; give "
-        "one of them");
-  }
   HEED_TRY(formats.settle(engine));
   HEED_ASSIGN(engine.prefill_order, parse_prefill_order(prefill_order));
   engine.chunk = std::min(batch, ubatch);

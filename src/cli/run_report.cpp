@@ -53,14 +53,6 @@ std::string all_tokens(const RunResult& r) {
   return fmt::format("{}: {} tokens", r.others.size() + 1, tokens);
 }
 
-nlohmann::ordered_json answer_json(const Generation& g) {
-  return {{"text", g.text},
-          {"stop", stop_reason_name(g.stop)},
-          {"generated_tokens", g.tokens.size()},
-          {"seed", g.seed},
-          {"decode_s", g.decode_s}};
-}
-
 // Of the steps behind the prompt: one token that is drawn, and the guesses that came true.
 double tokens_a_step(const DraftReport& draft) {
   return draft.steps > 0
@@ -79,6 +71,29 @@ nlohmann::ordered_json draft_json(const DraftReport& draft) {
           {"drafted_tokens", draft.drafted}, {"accepted_tokens", draft.accepted},
           {"acceptance", acceptance(draft)}, {"tokens_per_step", tokens_a_step(draft)},
           {"draft_s", draft.draft_s},        {"stopped", draft.stopped}};
+}
+
+nlohmann::ordered_json answer_json(const Generation& g) {
+  nlohmann::ordered_json out = {{"text", g.text},
+                                {"stop", stop_reason_name(g.stop)},
+                                {"generated_tokens", g.tokens.size()},
+                                {"seed", g.seed},
+                                {"decode_s", g.decode_s}};
+  if (!g.draft.drafter.empty()) out["draft"] = draft_json(g.draft);
+  return out;
+}
+
+// Of all answers: steps are those of each.
+DraftReport all_drafts(const RunResult& r) {
+  DraftReport sum = r.generation.draft;
+  for (const Generation& other : r.others) {
+    sum.steps += other.draft.steps;
+    sum.drafted += other.draft.drafted;
+    sum.accepted += other.draft.accepted;
+    sum.draft_s += other.draft.draft_s;
+    if (sum.stopped.empty()) sum.stopped = other.draft.stopped;
+  }
+  return sum;
 }
 
 }  // namespace
@@ -139,11 +154,16 @@ void print_timings(const RunResult& r) {
       fmt::format("{}/{}, {} committed", format_name(*r.engine.k), format_name(*r.engine.v),
                   bytes_text(r.report.kv.committed)));
   row("memory peak", bytes_text(r.report.peak_resident), "", "");
-  if (const DraftReport& draft = r.generation.draft; !draft.drafter.empty()) {
+  if (const DraftReport draft = all_drafts(r); !draft.drafter.empty()) {
     t += fmt::format("  {:<12} {} in {} by {}\n", "drafts", draft_text(draft),
                      seconds_text(draft.draft_s), printable(draft.drafter));
     if (!draft.stopped.empty()) {
       t += fmt::format("  {:<12} {}\n", "", printable("then none: " + draft.stopped));
+    }
+    for (size_t i = 0; !r.others.empty() && i <= r.others.size(); ++i) {
+      const Generation& answer = i == 0 ? r.generation : r.others[i - 1];
+      t +=
+          fmt::format("  {:<12} {}\n", fmt::format("- answer {}", i + 1), draft_text(answer.draft));
     }
   }
   row("stopped", stop_reason_name(r.generation.stop), "", "");
@@ -239,7 +259,7 @@ nlohmann::ordered_json to_json(const RunResult& r) {
     for (const Generation& other : r.others) out["answers"].push_back(answer_json(other));
   }
   if (!r.session.path.empty()) out["session"] = to_json(r.session);
-  if (!r.generation.draft.drafter.empty()) out["draft"] = draft_json(r.generation.draft);
+  if (!r.generation.draft.drafter.empty()) out["draft"] = draft_json(all_drafts(r));
   if (r.adaptation) out["config"]["adaptation"] = adaptation_text(*r.adaptation);
   if (r.peer) out["compare"] = {run_json(*r.peer), run_json(own)};
   return out;

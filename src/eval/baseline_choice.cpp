@@ -94,15 +94,22 @@ std::vector<LlamaOptions> baseline_trials(int64_t tokens, int threads) {
   return trials;
 }
 
-Result<BaselineChoice> choose_baseline(LlamaModels& models, int threads,
-                                       std::span<const Token> tokens, const CancelToken* cancel,
+LlamaOptions configured(const LlamaOptions& one, const LlamaOptions& common) {
+  LlamaOptions out = common;
+  out.flash = one.flash;
+  out.repack = one.repack;
+  out.ubatch = one.ubatch;
+  return out;
+}
+
+Result<BaselineChoice> choose_baseline(LlamaModels& models, const LlamaOptions& common,
+                                       std::span<const Token> tokens,
                                        const std::function<void(const std::string&)>& say) {
   std::vector<Trial> trials;
   for (const LlamaOptions& options :
-       baseline_trials(static_cast<int64_t>(tokens.size()), threads)) {
+       baseline_trials(static_cast<int64_t>(tokens.size()), common.threads)) {
     Trial trial;
-    trial.options = options;
-    trial.options.cancel = cancel;
+    trial.options = configured(options, common);
     HEED_TRY(run_trial(models, tokens, say, trial));
     trials.push_back(std::move(trial));
   }

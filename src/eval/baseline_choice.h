@@ -37,9 +37,12 @@ inline constexpr int64_t kQuickTokens = 2048;
 // The configurations that are tried on a prompt of `tokens`.
 std::vector<LlamaOptions> baseline_trials(int64_t tokens, int threads);
 
+// The configuration of `one` with what `common` says of threads, cancelling and adapters.
+LlamaOptions configured(const LlamaOptions& one, const LlamaOptions& common);
+
 // `tokens`: the prompt of the quick run.
-Result<BaselineChoice> choose_baseline(LlamaModels& models, int threads,
-                                       std::span<const Token> tokens, const CancelToken* cancel,
+Result<BaselineChoice> choose_baseline(LlamaModels& models, const LlamaOptions& common,
+                                       std::span<const Token> tokens,
                                        const std::function<void(const std::string&)>& say);
 
 // "flash=on,repack=off,ubatch=512", in any order, each with llama.cpp's default when absent.

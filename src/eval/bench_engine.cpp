@@ -1,6 +1,7 @@
 #include "eval/bench_engine.h"
 
 #include "base/text.h"
+#include "eval/adapter_files.h"
 #include "eval/peer_isa.h"
 
 namespace heed::eval {
@@ -11,18 +12,27 @@ class HeedBenchEngine : public BenchEngine {
   HeedBenchEngine(std::unique_ptr<Engine> engine, SeqId seq, Isa isa, const CancelToken* cancel)
       : engine_(std::move(engine)), seq_(seq), isa_(isa), cancel_(cancel) {}
 
+  // Before the first token.
+  Status adapt(std::shared_ptr<const Adaptation> adaptation) {
+    adaptation_ = std::move(adaptation);
+    return set_adaptation(*engine_, seq_, adaptation_);
+  }
+
   const char* name() const override { return "heed"; }
 
   std::string config() const override {
     return cat("linear ", engine_->model().info().linear, ", ", format_name(*engine_->options().k),
                "/", format_name(*engine_->options().v), " KV, chunk ", engine_->options().chunk,
-               ", ", isa_name(isa_));
+               ", ", isa_name(isa_),
+               adaptation_
+                   ? adapters_suffix(adaptation_->loras.size(), adaptation_->control != nullptr)
+                   : std::string());
   }
 
   Status clear() override {
     HEED_TRY(engine_->drop(seq_));
     HEED_ASSIGN(seq_, engine_->create_sequence());
-    return Status::ok();
+    return set_adaptation(*engine_, seq_, adaptation_);
   }
 
   Status prefill(std::span<const Token> tokens) override {
@@ -53,6 +63,7 @@ class HeedBenchEngine : public BenchEngine {
   SeqId seq_;
   Isa isa_;
   const CancelToken* cancel_;
+  std::shared_ptr<const Adaptation> adaptation_;
   double attention_before_ = 0;
 };
 
@@ -83,14 +94,15 @@ class LlamaBenchEngine : public BenchEngine {
 
 }  // namespace
 
-Result<std::unique_ptr<BenchEngine>> make_heed_bench_engine(std::shared_ptr<Model> model,
-                                                            const EngineOptions& options,
-                                                            const CancelToken* cancel) {
+Result<std::unique_ptr<BenchEngine>> make_heed_bench_engine(
+    std::shared_ptr<Model> model, const EngineOptions& options, const CancelToken* cancel,
+    std::shared_ptr<const Adaptation> adaptation) {
   HEED_ASSIGN(const Isa isa, choose_isa());
   HEED_ASSIGN(auto engine, Engine::create(std::move(model), options));
   HEED_ASSIGN(const SeqId seq, engine->create_sequence());
-  return std::unique_ptr<BenchEngine>(
-      std::make_unique<HeedBenchEngine>(std::move(engine), seq, isa, cancel));
+  auto made = std::make_unique<HeedBenchEngine>(std::move(engine), seq, isa, cancel);
+  HEED_TRY(made->adapt(std::move(adaptation)));
+  return std::unique_ptr<BenchEngine>(std::move(made));
 }
 
 Result<std::unique_ptr<BenchEngine>> make_llama_bench_engine(std::shared_ptr<LlamaModel> model,

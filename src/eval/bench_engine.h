@@ -25,9 +25,9 @@ class BenchEngine {
   virtual double take_attention_s() = 0;
 };
 
-Result<std::unique_ptr<BenchEngine>> make_heed_bench_engine(std::shared_ptr<Model> model,
-                                                            const EngineOptions& options,
-                                                            const CancelToken* cancel);
+Result<std::unique_ptr<BenchEngine>> make_heed_bench_engine(
+    std::shared_ptr<Model> model, const EngineOptions& options, const CancelToken* cancel,
+    std::shared_ptr<const Adaptation> adaptation = nullptr);
 Result<std::unique_ptr<BenchEngine>> make_llama_bench_engine(std::shared_ptr<LlamaModel> model,
                                                              const LlamaOptions& options);
 

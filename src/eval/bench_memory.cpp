@@ -19,7 +19,10 @@ Result<MemoryPlan> heed_plan(const BenchOptions& options, int64_t end) {
   engine.context = end;
   engine.beyond_context = true;
   engine.max_sequences = 1;
-  return predict_memory(options.model, load, engine, {.prompt = end});
+  const std::vector<std::string> loras = options.adapters.lora_paths();
+  return predict_memory(
+      options.model, load, engine,
+      {.prompt = end, .loras = loras, .control_vector = options.adapters.steers()});
 }
 
 Result<uint64_t> largest_context(const std::string& model, std::span<const LlamaOptions> options) {
@@ -40,6 +43,7 @@ Status check_choice(const BenchOptions& options, const MemoryPlan& heed) {
     std::vector<LlamaOptions> some;
     for (LlamaOptions trial : trials) {
       trial.context = kQuickTokens;
+      trial.loras = options.adapters.loras;
       if (trial.repack == repack) some.push_back(trial);
     }
     HEED_ASSIGN(const auto memory, predict_llama_memory(options.model, some));
@@ -58,6 +62,7 @@ Result<std::vector<MemoryNeed>> needs_of(const BenchOptions& options, int64_t en
   if (!options.compare_llama || !fits_in_memory(needs)) return needs;
   LlamaOptions llama = options.baseline.value_or(LlamaOptions{});
   llama.context = end;
+  llama.loras = options.adapters.loras;
   HEED_ASSIGN(const LlamaMemory memory, predict_llama_memory(options.model, llama));
   needs.push_back({"llama.cpp", memory.total()});
   return needs;

@@ -48,6 +48,7 @@ class BenchRun {
   const BenchOptions& options_;
   ModelInfo info_;
   std::shared_ptr<Model> model_;
+  std::shared_ptr<const Adaptation> adaptation_;
   LlamaModels llamas_;
   std::vector<std::unique_ptr<BenchEngine>> engines_;  // heed, then llama.cpp if compared
   std::vector<Token> tokens_;
@@ -67,24 +68,27 @@ Status BenchRun::open_heed(int64_t end) {
   engine.beyond_context = options_.beyond_context;
   engine.max_sequences = 1;
   engines_.clear();
-  HEED_ASSIGN(engines_.emplace_back(), make_heed_bench_engine(model_, engine, options_.cancel));
+  HEED_ASSIGN(adaptation_, options_.adapters.load(*model_));
+  HEED_ASSIGN(engines_.emplace_back(),
+              make_heed_bench_engine(model_, engine, options_.cancel, adaptation_));
   tokens_ = bench_tokens(info_.vocab, end);
   return Status::ok();
 }
 
 Status BenchRun::choose_peers() {
-  const int threads = model_->threads();
+  LlamaOptions common;
+  common.threads = model_->threads();
+  common.cancel = options_.cancel;
+  HEED_TRY(
+      adapt_peer(options_.adapters, adaptation_.get(), *model_, "leave out --compare", common));
   const std::span<const Token> tokens = tokens_;
   if (options_.baseline) {
-    prompt_peer_.options = *options_.baseline;
-    prompt_peer_.options.threads = threads;
-    prompt_peer_.options.cancel = options_.cancel;
+    prompt_peer_.options = configured(*options_.baseline, common);
     generation_peer_.options = prompt_peer_.options;
   } else {
     say("choosing the fastest llama.cpp");
     const std::vector<Token> quick = bench_tokens(info_.vocab, kQuickTokens);
-    HEED_ASSIGN(const BaselineChoice best,
-                choose_baseline(llamas_, threads, quick, options_.cancel, options_.say));
+    HEED_ASSIGN(const BaselineChoice best, choose_baseline(llamas_, common, quick, options_.say));
     prompt_peer_.options = best.prefill;
     generation_peer_.options = best.decode;
   }
@@ -108,6 +112,8 @@ Status BenchRun::measure_kl() {
   job.threads = model_->threads();
   job.heed = options_.engine;
   job.linear = options_.linear;
+  job.loras = options_.adapters.lora_paths();
+  job.adaptation = adaptation_;
   job.refresh = options_.refresh_kl;
   job.cancel = options_.cancel;
   job.say = options_.say;

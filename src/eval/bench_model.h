@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "eval/adapter_files.h"
 #include "eval/bench_report.h"
 #include "eval/bench_rounds.h"
 #include "eval/llama_baseline.h"
@@ -29,6 +30,7 @@ struct BenchOptions {
   bool refresh_kl = false;
   Linear linear = Linear::kHeed;
   EngineOptions engine;  // context and beyond_context are set from the tests
+  AdapterFiles adapters;
   const CancelToken* cancel = nullptr;
   std::function<void(const std::string&)> say;  // one line of progress
   // After each test, with every row so far.

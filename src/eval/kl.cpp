@@ -30,6 +30,7 @@ void tell(const KlOptions& options, const std::string& what, double fraction) {
 // The models stay alive as long as the sources that use them.
 struct Passes {
   std::shared_ptr<Model> model;
+  std::shared_ptr<const Adaptation> adaptation;
   std::vector<std::unique_ptr<LogitSource>> sources;
 };
 
@@ -54,6 +55,7 @@ LlamaOptions llama_options(const KlOptions& options, const EngineOptions& engine
   llama.context = options.context;
   llama.batch = llama.ubatch = engine.chunk;
   llama.cancel = options.cancel;
+  llama.loras = options.adapters.loras;
   return llama;
 }
 
@@ -70,7 +72,11 @@ Result<std::vector<MemoryNeed>> needs_of(const KlOptions& options, const EngineO
   load.threads = options.threads;
   load.linear = options.linear;
   load.weights = Weights::kF32;
-  const PlannedRun run{.prompt = options.context, .all_logits = true};
+  const std::vector<std::string> loras = options.adapters.lora_paths();
+  const PlannedRun run{.prompt = options.context,
+                       .all_logits = true,
+                       .loras = loras,
+                       .control_vector = options.adapters.steers()};
   HEED_ASSIGN(const MemoryPlan reference,
               predict_memory(options.model, load, f32_pages(engine), run));
   load.weights = options.weights_f32 ? Weights::kF32 : Weights::kAsStored;
@@ -115,19 +121,22 @@ Result<Passes> make_passes(const KlOptions& options, const std::string& path,
   Passes passes;
   HEED_ASSIGN(passes.model,
               load_model(options, path, Weights::kAsStored, "loading the model into heed"));
-  HEED_ASSIGN(auto heed, make_heed_source(passes.model, engine, options.cancel));
+  HEED_ASSIGN(passes.adaptation, options.adapters.load(*passes.model));
+  LlamaOptions llama = llama_options(options, engine);
+  llama.threads = passes.model->threads();
+  HEED_TRY(adapt_peer(options.adapters, passes.adaptation.get(), *passes.model,
+                      "leave out this adapter", llama));
+  HEED_ASSIGN(auto heed, make_heed_source(passes.model, engine, options.cancel, passes.adaptation));
 
   tell(options, "loading the model into llama.cpp", 0);
   HEED_ASSIGN(auto llama_model, LlamaModel::load(path, {.cancel = options.cancel}));
-  LlamaOptions llama = llama_options(options, engine);
-  llama.threads = passes.model->threads();
   HEED_ASSIGN(auto flash, make_llama_source(llama_model, llama));
   HEED_ASSIGN(auto plain, make_llama_source(llama_model, without_flash(llama)));
 
   HEED_ASSIGN(auto reference_model,
               load_model(options, path, Weights::kF32, "loading the reference"));
-  HEED_ASSIGN(auto reference,
-              make_heed_source(std::move(reference_model), f32_pages(engine), options.cancel));
+  HEED_ASSIGN(auto reference, make_heed_source(std::move(reference_model), f32_pages(engine),
+                                               options.cancel, passes.adaptation));
   passes.sources.push_back(std::move(heed));
   passes.sources.push_back(std::move(flash));
   passes.sources.push_back(std::move(plain));
@@ -147,7 +156,8 @@ KlReport describe_run(const KlOptions& options, const Model& model, const Engine
   report.weights_f32 = options.weights_f32;
   LlamaOptions llama;
   llama.ubatch = engine.chunk;
-  report.llama = describe(llama);
+  report.llama = cat(describe(llama),
+                     adapters_suffix(options.adapters.loras.size(), options.adapters.steers()));
   return report;
 }
 
@@ -211,6 +221,7 @@ Result<KlReport> run_kl(const KlOptions& options) {
 
   KlReport report = describe_run(options, model, engine);
   report.file_sha256 = sha256;
+  if (passes.adaptation) report.adaptation = adaptation_text(*passes.adaptation);
   report.isa = isa_name(isa);
   report.windows = static_cast<int64_t>(windows.size());
   report.heed = std::move(pairs[0].stats);
@@ -236,6 +247,7 @@ nlohmann::ordered_json to_json(const KlReport& report) {
                                    {"threads", report.threads},
                                    {"weights", report.weights_f32 ? "f32" : "as stored"},
                                    {"llama.cpp", report.llama}}}};
+  if (!report.adaptation.empty()) json["config"]["adaptation"] = report.adaptation;
   json.update(stats_json(report.heed));
   json["kl_vs_ref"] = {{"heed", report.ref_heed}, {"llama.cpp", report.ref_llama}};
   json["yardstick"] = stats_json(report.yardstick);

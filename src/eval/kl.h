@@ -15,6 +15,7 @@
 
 #include <nlohmann/json_fwd.hpp>
 
+#include "eval/adapter_files.h"
 #include "eval/kl_math.h"
 #include "heed/engine.h"
 
@@ -32,6 +33,7 @@ struct KlOptions {
   bool weights_f32 = false;
   Linear linear = Linear::kHeed;  // of heed's pass
   EngineOptions engine;           // of heed's pass; `context` is set from above
+  AdapterFiles adapters;          // of every pass
   const CancelToken* cancel = nullptr;
   // What happens, with a fraction of it that is done, 0 to 1.
   std::function<void(const std::string& what, double fraction)> progress;
@@ -40,6 +42,7 @@ struct KlOptions {
 
 struct KlReport {
   std::string model, file_sha256, text_sha256;
+  std::string adaptation;  // adaptation_text(), empty without
   int64_t context = 0, windows = 0, tokens = 0;
   std::string linear, k_type, v_type, isa, llama;
   int threads = 0;

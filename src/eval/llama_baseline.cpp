@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/text.h"
+#include "eval/adapter_files.h"
 #include "eval/llama_params.h"
 #include "model/library_log.h"
 #include "model/threads.h"
@@ -80,7 +81,8 @@ int LlamaModel::vocab() const { return llama_vocab_n_tokens(llama_model_get_voca
 
 std::string describe(const LlamaOptions& options) {
   return cat("flash ", options.flash ? "on" : "off", ", repack ", options.repack ? "on" : "off",
-             ", ubatch ", options.ubatch, ", ", options.f32_kv ? "f32" : "f16", " KV");
+             ", ubatch ", options.ubatch, ", ", options.f32_kv ? "f32" : "f16", " KV",
+             adapters_suffix(options.loras.size(), !options.control.empty()));
 }
 
 // --- context -------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 #include <llama.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <map>
 #include <memory>
 
@@ -51,6 +52,12 @@ Result<LlamaMemory> measure(llama_model* model, const LlamaOptions& wanted, bool
   const auto rows = static_cast<uint64_t>(every_row ? options.batch : 1);
   memory.weights += kVocabularyBytesPerToken * vocab;
   memory.compute += rows * vocab * sizeof(float);
+  // Its adapters are copies of their files, one set for each context.
+  for (const ScaledFile& lora : options.loras) {
+    std::error_code ignored;
+    const auto bytes = std::filesystem::file_size(lora.path, ignored);
+    if (!ignored) memory.context += bytes;
+  }
   return memory;
 }
 

@@ -14,7 +14,7 @@ namespace heed::eval {
 
 struct LlamaMemory {
   uint64_t weights = 0;  // with repacked copies, and the vocabulary
-  uint64_t context = 0;  // the cache, taken at once
+  uint64_t context = 0;  // the cache, taken at once, and adapters
   uint64_t compute = 0;  // graph buffers and the rows of logits
 
   uint64_t of_context() const { return context + compute; }

@@ -10,15 +10,16 @@ namespace {
 
 class HeedSource : public LogitSource {
  public:
-  HeedSource(std::unique_ptr<Engine> engine, const CancelToken* cancel)
-      : engine_(std::move(engine)), cancel_(cancel) {}
+  HeedSource(std::unique_ptr<Engine> engine, const CancelToken* cancel,
+             std::shared_ptr<const Adaptation> adaptation)
+      : engine_(std::move(engine)), cancel_(cancel), adaptation_(std::move(adaptation)) {}
 
   Status start() override {
     if (open_) HEED_TRY(engine_->drop(seq_));
     open_ = false;
     HEED_ASSIGN(seq_, engine_->create_sequence());
     open_ = true;
-    return Status::ok();
+    return set_adaptation(*engine_, seq_, adaptation_);
   }
 
   Result<View<const float, 2>> feed(std::span<const Token> tokens) override {
@@ -51,6 +52,7 @@ class HeedSource : public LogitSource {
  private:
   std::unique_ptr<Engine> engine_;
   const CancelToken* cancel_;
+  std::shared_ptr<const Adaptation> adaptation_;
   SeqId seq_ = 0;
   bool open_ = false;
   std::vector<float> logits_;  // [tokens, vocab]
@@ -95,11 +97,12 @@ Status LogitSource::pass(std::span<const Token> tokens, const LlamaBaseline::OnL
   return Status::ok();
 }
 
-Result<std::unique_ptr<LogitSource>> make_heed_source(std::shared_ptr<Model> model,
-                                                      const EngineOptions& options,
-                                                      const CancelToken* cancel) {
+Result<std::unique_ptr<LogitSource>> make_heed_source(
+    std::shared_ptr<Model> model, const EngineOptions& options, const CancelToken* cancel,
+    std::shared_ptr<const Adaptation> adaptation) {
   HEED_ASSIGN(auto engine, Engine::create(std::move(model), options));
-  return std::unique_ptr<LogitSource>(std::make_unique<HeedSource>(std::move(engine), cancel));
+  return std::unique_ptr<LogitSource>(
+      std::make_unique<HeedSource>(std::move(engine), cancel, std::move(adaptation)));
 }
 
 Result<std::unique_ptr<LogitSource>> make_llama_source(std::shared_ptr<LlamaModel> model,

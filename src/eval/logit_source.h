@@ -22,9 +22,9 @@ class LogitSource {
   virtual Status pass(std::span<const Token> tokens, const LlamaBaseline::OnLogits& on_logits);
 };
 
-Result<std::unique_ptr<LogitSource>> make_heed_source(std::shared_ptr<Model> model,
-                                                      const EngineOptions& options,
-                                                      const CancelToken* cancel);
+Result<std::unique_ptr<LogitSource>> make_heed_source(
+    std::shared_ptr<Model> model, const EngineOptions& options, const CancelToken* cancel,
+    std::shared_ptr<const Adaptation> adaptation = nullptr);
 Result<std::unique_ptr<LogitSource>> make_llama_source(std::shared_ptr<LlamaModel> model,
                                                        const LlamaOptions& options);
 

@@ -31,6 +31,7 @@ LlamaOptions llama_options(const PerplexityOptions& options, const EngineOptions
   llama.context = engine.context;
   llama.batch = llama.ubatch = engine.chunk;
   llama.cancel = options.cancel;
+  llama.loras = options.adapters.loras;
   return within_context(llama);
 }
 
@@ -39,7 +40,11 @@ Result<std::vector<MemoryNeed>> needs_of(const PerplexityOptions& options,
   ModelOptions load;
   load.threads = options.threads;
   load.linear = options.linear;
-  const PlannedRun run{.prompt = engine.context, .all_logits = true};
+  const std::vector<std::string> loras = options.adapters.lora_paths();
+  const PlannedRun run{.prompt = engine.context,
+                       .all_logits = true,
+                       .loras = loras,
+                       .control_vector = options.adapters.steers()};
   HEED_ASSIGN(const MemoryPlan heed, predict_memory(options.model, load, engine, run));
   std::vector<MemoryNeed> needs{{"heed", heed.peak}};
   if (options.compare) {
@@ -114,7 +119,9 @@ Status score(LogitSource& source, const ScoredWindow& window, cpu::Team& team, P
 
 struct Contestants {
   std::shared_ptr<Model> model;
+  std::shared_ptr<const Adaptation> adaptation;
   std::unique_ptr<LogitSource> heed, llama;
+  std::string llama_config;
 };
 
 Result<Contestants> load(const PerplexityOptions& options, const EngineOptions& engine) {
@@ -125,12 +132,16 @@ Result<Contestants> load(const PerplexityOptions& options, const EngineOptions& 
   loading.cancel = options.cancel;
   loading.progress = [&](double fraction) { tell(options, "loading", fraction); };
   HEED_ASSIGN(out.model, Model::load(options.model, loading));
-  HEED_ASSIGN(out.heed, make_heed_source(out.model, engine, options.cancel));
+  HEED_ASSIGN(out.adaptation, options.adapters.load(*out.model));
+  HEED_ASSIGN(out.heed, make_heed_source(out.model, engine, options.cancel, out.adaptation));
   if (!options.compare) return out;
-  tell(options, "loading into llama.cpp", 0);
-  HEED_ASSIGN(auto llama_model, LlamaModel::load(options.model, {.cancel = options.cancel}));
   LlamaOptions llama = llama_options(options, engine);
   llama.threads = out.model->threads();
+  HEED_TRY(
+      adapt_peer(options.adapters, out.adaptation.get(), *out.model, "leave out --compare", llama));
+  out.llama_config = describe(llama);
+  tell(options, "loading into llama.cpp", 0);
+  HEED_ASSIGN(auto llama_model, LlamaModel::load(options.model, {.cancel = options.cancel}));
   HEED_ASSIGN(out.llama, make_llama_source(std::move(llama_model), llama));
   return out;
 }
@@ -184,9 +195,10 @@ Result<PerplexityReport> run_unguarded(const PerplexityOptions& options) {
   report.context = engine.context;
   report.stride = options.stride;
   report.windows = static_cast<int64_t>(windows.size());
+  if (engines.adaptation) report.adaptation = adaptation_text(*engines.adaptation);
   if (options.compare) {
     report.llama.emplace();
-    report.llama_config = describe(llama_options(options, engine));
+    report.llama_config = engines.llama_config;
   }
   const Status status = score_all(options, engines, windows, report);
   report.interrupted = status.code() == Code::kCancelled;
@@ -259,6 +271,7 @@ nlohmann::ordered_json to_json(const PerplexityReport& r) {
       {"interrupted", r.interrupted},
       {"config",
        {{"linear", r.linear}, {"k_type", r.k_type}, {"v_type", r.v_type}, {"threads", r.threads}}}};
+  if (!r.adaptation.empty()) out["config"]["adaptation"] = r.adaptation;
   out.update(sums_json(r.heed));
   if (r.llama) {
     out["compare"] = sums_json(*r.llama);

@@ -18,6 +18,7 @@
 
 #include <nlohmann/json_fwd.hpp>
 
+#include "eval/adapter_files.h"
 #include "heed/engine.h"
 
 namespace heed::eval {
@@ -54,6 +55,7 @@ struct PerplexityOptions {
   int threads = 0;        // 0: the cores this process may use
   Linear linear = Linear::kHeed;
   EngineOptions engine;  // `context` is set from above
+  AdapterFiles adapters;
   bool compare = false;  // llama.cpp on the same windows, one after the other with heed
   const CancelToken* cancel = nullptr;
   std::function<void(const std::string& what, double fraction)> progress;  // while loading
@@ -63,6 +65,7 @@ struct PerplexityOptions {
 
 struct PerplexityReport {
   std::string model, text_sha256, linear, k_type, v_type, llama_config;
+  std::string adaptation;  // adaptation_text(), empty without
   int64_t text_tokens = 0, context = 0, stride = 0, windows = 0, done = 0;
   int threads = 0;
   bool interrupted = false;  // `done` windows count

@@ -43,7 +43,9 @@ Result<Keys> make_keys(const ReferenceKlJob& job, int threads) {
   HEED_ASSIGN(const Isa isa, choose_isa());
   const std::string common =
       cat("kl_vs_ref ", file, " text ", sha256_hex(bench_text()), " window ", kWindow, " program ",
-          revision, " isa ", isa_name(isa), " threads ", threads);
+          revision, " isa ", isa_name(isa), " threads ", threads,
+          job.adaptation ? cat(" adapted ", sha256_hex(adaptation_text(*job.adaptation)))
+                         : std::string());
   Keys keys;
   if (job.heed) {
     // The default is a function of the file and the program, which are in the key.
@@ -95,11 +97,13 @@ Status measure(const ReferenceKlJob& job, ReferenceKl& result) {
   const int threads = reference_model->threads();
   HEED_ASSIGN(const auto windows,
               text_windows(*reference_model, std::string(bench_text()), kWindow, 1));
-  HEED_ASSIGN(sources.emplace_back(), make_heed_source(reference_model, exact, job.cancel));
+  HEED_ASSIGN(sources.emplace_back(),
+              make_heed_source(reference_model, exact, job.cancel, job.adaptation));
   if (job.heed && !result.heed) {
     load.weights = Weights::kAsStored;
     HEED_ASSIGN(auto model, Model::load(job.path, load));
-    HEED_ASSIGN(sources.emplace_back(), make_heed_source(std::move(model), engine, job.cancel));
+    HEED_ASSIGN(sources.emplace_back(),
+                make_heed_source(std::move(model), engine, job.cancel, job.adaptation));
     HEED_ASSIGN(result.heed, pass_of(sources, windows, engine.chunk, threads, job.cancel));
   }
   if (job.llama && !result.llama) {
@@ -119,7 +123,11 @@ Status check_room(const ReferenceKlJob& job, const ModelInfo& info) {
   ModelOptions load;
   load.threads = job.threads;
   load.linear = job.linear;
-  const PlannedRun run{.prompt = kWindow, .all_logits = true};
+  const PlannedRun run{
+      .prompt = kWindow,
+      .all_logits = true,
+      .loras = job.loras,
+      .control_vector = job.adaptation != nullptr && job.adaptation->control != nullptr};
   HEED_ASSIGN(const MemoryPlan heed, predict_memory(job.path, load, window_engine(job), run));
   load.weights = Weights::kF32;
   EngineOptions exact = window_engine(job);

@@ -4,9 +4,11 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "eval/llama_baseline.h"
 #include "heed/engine.h"
@@ -21,6 +23,9 @@ struct ReferenceKlJob {
   int threads = 0;
   std::optional<EngineOptions> heed;
   Linear linear = Linear::kHeed;  // of heed
+  // What heed and the reference compute with; the peer's are among its options.
+  std::vector<std::string> loras;  // files, for the memory
+  std::shared_ptr<const Adaptation> adaptation;
   std::optional<LlamaOptions> llama;
   bool refresh = false;  // measure even where a result is kept
   const CancelToken* cancel = nullptr;

@@ -68,6 +68,14 @@ std::shared_ptr<const Adaptation> Adaptations::of(SeqId seq) const {
   return at == of_sequence_.end() ? nullptr : at->second;
 }
 
+AdaptedKey Adaptations::measured_key(SeqId seq) const {
+  const auto adaptation = of(seq);
+  if (!adaptation) return {};
+  auto targets = std::make_shared<AdaptedTargets>(static_cast<int>(weights_.layers.size()));
+  targets->add(*adaptation);
+  return {std::move(targets)};
+}
+
 AdaptedKey Adaptations::enter(std::span<const SeqSpan> seqs) {
   rows_.runs.clear();
   if (of_sequence_.empty()) return {};

@@ -24,6 +24,8 @@ class Adaptations {
   void set(SeqId seq, std::shared_ptr<const Adaptation> adaptation);
   void drop(SeqId seq) noexcept { of_sequence_.erase(seq); }
   std::shared_ptr<const Adaptation> of(SeqId seq) const;
+  // What graphs of its steps take up, to measure them; they cannot run.
+  AdaptedKey measured_key(SeqId seq) const;
 
   // Before a step: its nodes will find the rows of these sequences. What the step's graph has to
   // take up.

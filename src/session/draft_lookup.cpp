@@ -33,6 +33,12 @@ class LookupDrafter final : public Drafter {
     });
   }
 
+  Result<std::unique_ptr<Drafter>> another() override {
+    return guarded("making a drafter", [&]() -> Result<std::unique_ptr<Drafter>> {
+      return std::unique_ptr<Drafter>(new LookupDrafter(*this));
+    });
+  }
+
  private:
   // Places are ends of n-grams: the position behind them.
   void take_up(std::span<const Token> text) {

@@ -1,6 +1,7 @@
 // Guesses of a smaller model: its own greedy continuation.
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "base/guard.h"
 #include "base/text.h"
@@ -25,10 +26,33 @@ Guess most_likely(std::span<const float> logits, bool with_probability) {
   return guess;
 }
 
+class ModelDrafter;
+
+// The engine of the answers that are drafted for, each in a sequence of its own.
+struct DraftEngine {
+  std::unique_ptr<Engine> engine;
+  std::vector<ModelDrafter*> drafters;
+};
+
 class ModelDrafter final : public Drafter {
  public:
-  ModelDrafter(std::unique_ptr<Engine> engine, SeqId seq, float p_min)
-      : engine_(std::move(engine)), seq_(seq), p_min_(p_min) {}
+  // With a place for it among the drafters, so that nothing fails here.
+  ModelDrafter(std::shared_ptr<DraftEngine> shared, SeqId seq, float p_min)
+      : shared_(std::move(shared)), engine_(shared_->engine.get()), seq_(seq), p_min_(p_min) {
+    shared_->drafters.push_back(this);
+  }
+  ~ModelDrafter() override {
+    std::erase(shared_->drafters, this);
+    (void)engine_->drop(seq_).is_ok();
+  }
+  ModelDrafter(const ModelDrafter&) = delete;
+  ModelDrafter& operator=(const ModelDrafter&) = delete;
+
+  static Result<std::unique_ptr<Drafter>> make(std::shared_ptr<DraftEngine> shared, float p_min) {
+    shared->drafters.reserve(shared->drafters.size() + 1);
+    HEED_ASSIGN(const SeqId seq, shared->engine->create_sequence());
+    return std::unique_ptr<Drafter>(new ModelDrafter(std::move(shared), seq, p_min));
+  }
 
   std::string name() const override {
     const ModelInfo& info = engine_->model().info();
@@ -39,6 +63,10 @@ class ModelDrafter final : public Drafter {
   Status propose(std::span<const Token> text, int most, const CancelToken* cancel,
                  std::vector<Token>& draft) override {
     return guarded("drafting", [&] { return propose_unguarded(text, most, cancel, draft); });
+  }
+
+  Result<std::unique_ptr<Drafter>> another() override {
+    return guarded("making a drafter", [&] { return make(shared_, p_min_); });
   }
 
  private:
@@ -66,8 +94,30 @@ class ModelDrafter final : public Drafter {
     }
   }
 
+  // The first text: what another one has read of it is not read again.
+  Status begin_like_another(std::span<const Token> text) {
+    const ModelDrafter* best = nullptr;
+    std::ptrdiff_t longest = 0;
+    for (const ModelDrafter* one : shared_->drafters) {
+      const auto& held = one->held_;
+      const auto agree =
+          std::mismatch(held.begin(), held.end(), text.begin(), text.end()).first - held.begin();
+      if (agree <= longest) continue;
+      best = one;
+      longest = agree;
+    }
+    if (best == nullptr) return Status::ok();
+    std::vector<Token> held = best->held_;
+    HEED_ASSIGN(const SeqId seq, engine_->fork(best->seq_));
+    (void)engine_->drop(seq_).is_ok();
+    seq_ = seq;
+    held_ = std::move(held);
+    return Status::ok();
+  }
+
   // Brings the sequence to `text`, of which it holds the beginning and, behind that, old guesses.
   Status take_up(std::span<const Token> text, const CancelToken* cancel) {
+    if (held_.empty()) HEED_TRY(begin_like_another(text));
     const auto differ = std::mismatch(held_.begin(), held_.end(), text.begin(), text.end()).first;
     auto keep = static_cast<size_t>(differ - held_.begin());
     keep = std::min(keep, text.size() - 1);  // logits come with a token
@@ -82,7 +132,8 @@ class ModelDrafter final : public Drafter {
     return status;
   }
 
-  std::unique_ptr<Engine> engine_;
+  std::shared_ptr<DraftEngine> shared_;
+  Engine* engine_;  // its
   SeqId seq_;
   float p_min_;
   std::vector<Token> held_;  // tokens of the sequence
@@ -105,8 +156,9 @@ Result<std::unique_ptr<Drafter>> make_model_drafter(std::shared_ptr<Model> draft
     if (engine->model().threads() == target.model().threads()) {
       engine->impl().share_threads(target.impl());
     }
-    HEED_ASSIGN(const SeqId seq, engine->create_sequence());
-    return std::unique_ptr<Drafter>(new ModelDrafter(std::move(engine), seq, options.p_min));
+    auto shared = std::make_shared<DraftEngine>();
+    shared->engine = std::move(engine);
+    return ModelDrafter::make(std::move(shared), options.p_min);
   });
 }
 

@@ -177,7 +177,7 @@ Status Engine::drop(SeqId seq) {
     HEED_TRY(impl_->store->drop(seq));
     impl_->logits.erase(seq);
     impl_->tokens.erase(seq);
-    if (impl_->verified.seq == seq) impl_->verified = {};
+    std::erase_if(impl_->verified, [seq](const auto& one) { return one.seq == seq; });
     impl_->adaptations->drop(seq);
     return Status::ok();
   });
@@ -209,7 +209,8 @@ Status Engine::decode(std::span<const SeqToken> tokens, const CancelToken* cance
 
 Result<View<const float, 2>> Engine::verify(SeqId seq, std::span<const Token> tokens,
                                             const CancelToken* cancel) {
-  return guarded("verifying", [&] { return impl_->verify(seq, tokens, cancel); });
+  const SeqSpan span{seq, tokens};
+  return guarded("verifying", [&] { return impl_->verify({&span, 1}, cancel); });
 }
 
 Report Engine::report() const {

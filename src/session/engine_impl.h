@@ -26,7 +26,7 @@ Status settle_encoder(const Hyperparameters& hyper, EngineOptions& options);
 // The pages of a model with these options, whose formats are set.
 StoreDesc describe_store(const Hyperparameters& hyper, const EngineOptions& options, Isa isa);
 
-// Tokens of a verify(): a step has room for so many rows.
+// Tokens of a verify(): a step has room for so many rows of logits.
 inline int most_verified(const EngineOptions& options) {
   return std::min(Engine::kLogitRows, std::max(options.chunk, options.max_sequences));
 }
@@ -75,16 +75,18 @@ struct Engine::Impl {
   Status prefill_chunk(SeqId seq, std::span<const Token> tokens, bool last,
                        const PrefillOptions& options, int64_t first_row);
   Status prefill_layers(SeqId seq, std::span<const Token> tokens, const PrefillOptions& options);
-  // The options' order, or the cheaper one for a prompt of so many tokens.
-  Result<PrefillOrder> order_of(int64_t tokens, bool all_logits);
+  // The options' order, or the cheaper one for a prompt of so many tokens with the sequence's
+  // adapters.
+  Result<PrefillOrder> order_of(SeqId seq, int64_t tokens, bool all_logits);
   // Logits of every hidden row of a chunk, slice after slice; `last` gets those of its last row.
   Status emit_logits(StepGraph& graph, std::vector<float>& last, const PrefillOptions& options,
                      int64_t first_row);
   // Ends the transactions of a step's first `open` sequences.
   void close(std::span<const SeqSpan> seqs, size_t open, bool keep) noexcept;
   Status decode(std::span<const SeqToken> tokens, const CancelToken* cancel);
-  Result<View<const float, 2>> verify(SeqId seq, std::span<const Token> tokens,
-                                      const CancelToken* cancel);
+  // verify() of several sequences in one step: the logits of all rows, one sequence behind the
+  // other. At most as many rows as most_verified(options).
+  Result<View<const float, 2>> verify(std::span<const SeqSpan> seqs, const CancelToken* cancel);
   // One decode step with the logits of every row, [rows, vocab], valid until the next step. Each
   // sequence takes up those of its last row.
   Result<View<const float, 2>> decode_rows(std::span<const SeqSpan> seqs,
@@ -112,7 +114,8 @@ struct Engine::Impl {
     SeqId seq = 0;
     int64_t first = 0;
     View<const float, 2> rows;
-  } verified;
+  };
+  std::vector<Verified> verified;
 
   // Of the report, since reset_report.
   double prefill_s = 0, decode_s = 0;
@@ -120,7 +123,12 @@ struct Engine::Impl {
   int64_t builds_at_reset = 0;
   PrefillOrder last_order = PrefillOrder::kAuto;
 
-  std::optional<PromptGraphs> prompt_graphs[2];  // of full chunks; [1] for all logits
+  // Of full chunks, for the adapters of the latest prompt; [1] for all logits.
+  struct MeasuredGraphs {
+    PromptGraphs graphs;
+    AdaptedKey adapted;
+  };
+  std::optional<MeasuredGraphs> prompt_graphs[2];
 };
 
 }  // namespace heed

@@ -111,7 +111,7 @@ Status Engine::Impl::run_step(std::span<const SeqSpan> seqs, const GraphShape& s
 
 Result<StepGraph*> Engine::Impl::graph_of(std::span<const SeqSpan> seqs, GraphShape shape,
                                           const CancelToken* cancel) {
-  verified = {};
+  verified.clear();
   HEED_TRY(model->impl().file->unchanged());
   if (cancel != nullptr && cancel->cancelled()) {
     return Status(Code::kCancelled, "the step was cancelled");
@@ -177,7 +177,7 @@ Status Engine::Impl::prefill(SeqId seq, std::span<const Token> tokens, const Pre
   HEED_TRY(check_tokens(tokens));
   const auto total = static_cast<int64_t>(tokens.size());
   HEED_TRY(check_context(seq, total));
-  HEED_ASSIGN(last_order, order_of(total, static_cast<bool>(call.on_logits)));
+  HEED_ASSIGN(last_order, order_of(seq, total, static_cast<bool>(call.on_logits)));
   return last_order == PrefillOrder::kLayerMajor ? prefill_layers(seq, tokens, call)
                                                  : prefill_chunks(seq, tokens, call);
 }
@@ -271,22 +271,32 @@ Status Engine::Impl::decode(std::span<const SeqToken> tokens, const CancelToken*
   return decode_rows(spans, cancel).status();
 }
 
-Result<View<const float, 2>> Engine::Impl::verify(SeqId seq, std::span<const Token> tokens,
+Result<View<const float, 2>> Engine::Impl::verify(std::span<const SeqSpan> seqs,
                                                   const CancelToken* cancel) {
   HEED_TRY(check_decoder(model->info()));
-  HEED_TRY(check_settled(seq));
-  const auto n = static_cast<int64_t>(tokens.size());
-  const int64_t most = most_verified(options);
-  if (n < 1 || n > most) {
+  size_t n = 0;
+  for (const SeqSpan& seq : seqs) {
+    HEED_TRY(check_settled(seq.id));
+    HEED_TRY(check_tokens(seq.tokens));
+    HEED_TRY(check_context(seq.id, static_cast<int64_t>(seq.tokens.size())));
+    n += seq.tokens.size();
+  }
+  const int most = most_verified(options);
+  if (n < 1 || n > static_cast<size_t>(most)) {
     return error(Code::kOutOfRange, "verify of ", n, " tokens, must be 1 to ", most,
                  most < kLogitRows ? " (the chunk)" : "");
   }
-  HEED_TRY(check_tokens(tokens));
-  HEED_TRY(check_context(seq, n));
-  const int64_t first = store->length(seq);
-  const SeqSpan span{seq, tokens};
-  HEED_ASSIGN(const auto rows, decode_rows({&span, 1}, cancel));
-  verified = {seq, first, rows};
+  std::vector<Verified> left;
+  for (const SeqSpan& seq : seqs) left.push_back({seq.id, store->length(seq.id), {}});
+  HEED_ASSIGN(const auto rows, decode_rows(seqs, cancel));
+  const int64_t vocab = rows.shape[1];
+  int64_t first = 0;
+  for (size_t i = 0; i < seqs.size(); ++i) {
+    const auto count = static_cast<int64_t>(seqs[i].tokens.size());
+    left[i].rows = View<const float, 2>::contiguous(&rows(first, 0), {count, vocab});
+    first += count;
+  }
+  verified = std::move(left);
   return rows;
 }
 
@@ -327,14 +337,16 @@ Status Engine::Impl::truncate(SeqId seq, int64_t n) {
                  n);
   }
   if (n == length) return Status::ok();
-  const int64_t row = n - 1 - verified.first;
-  const bool known = verified.seq == seq && row >= 0 && row < verified.rows.shape[0];
+  const auto at = std::find_if(verified.begin(), verified.end(),
+                               [seq](const Verified& one) { return one.seq == seq; });
+  const int64_t row = at != verified.end() ? n - 1 - at->first : -1;
+  const bool known = row >= 0 && row < at->rows.shape[0];
   Logits kept;
   if (known) {
     HEED_ASSIGN(kept, logits_target(seq));
   }
   HEED_TRY(store->truncate(seq, n));
-  if (known) std::memcpy(kept->data(), &verified.rows(row, 0), kept->size() * sizeof(float));
+  if (known) std::memcpy(kept->data(), &at->rows(row, 0), kept->size() * sizeof(float));
   logits.at(seq) = std::move(kept);
   tokens.at(seq).resize(static_cast<size_t>(n));
   return Status::ok();

@@ -7,38 +7,6 @@
 #include "session/speculation.h"
 
 namespace heed {
-namespace {
-
-// The decode loop behind a finished prefill.
-Status decode_answer(AnswerSteps& steps, Answer& answer, const CancelToken* cancel) {
-  for (;;) {
-    HEED_ASSIGN(const std::span<const float> logits, steps.logits());
-    HEED_ASSIGN(const bool more, answer.take(logits, steps.length()));
-    if (!more) return Status::ok();
-    const Status step = steps.advance(answer.last(), answer.left(), cancel);
-    if (step.code() == Code::kCancelled) {
-      answer.stop(StopReason::kCancelled);
-      return Status::ok();
-    }
-    HEED_TRY(step);
-  }
-}
-
-Status check_drafts(const DraftOptions& draft) {
-  if (draft.drafter == nullptr) return Status::ok();
-  if (draft.max < 1 || draft.max > DraftOptions::kMostDrafted) {
-    return error(Code::kOutOfRange, "drafts of ", draft.max, " tokens, must be 1 to ",
-                 DraftOptions::kMostDrafted);
-  }
-  if (draft.min < 0 || draft.min > draft.max) {
-    return error(Code::kOutOfRange, "drafts of at least ", draft.min, " tokens, must be 0 to ",
-                 draft.max, ", which is the most");
-  }
-  return Status::ok();
-}
-
-}  // namespace
-
 const char* stop_reason_name(StopReason reason) {
   switch (reason) {
     case StopReason::kEnd: return "end";
@@ -117,12 +85,10 @@ Result<Generation> generate_unguarded(Engine& engine, SeqId seq, std::span<const
   if (!go_on) return out;
   Answer answer(engine, *sampler, options, start, out);
   AnswerSteps steps(engine, seq, options.draft);
-  const Status status = decode_answer(steps, answer, options.cancel);
-  const Status settled = steps.settle();
-  out.draft = steps.report();
+  const Status status = decode_answers(engine, {&answer, 1}, {&steps, 1}, options.cancel);
+  HEED_TRY(steps.settle());
   HEED_TRY(status);
-  HEED_TRY(settled);
-  answer.finish();
+  out.draft = steps.report();
   return out;
 }
 

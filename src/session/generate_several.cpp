@@ -5,6 +5,7 @@
 #include "base/guard.h"
 #include "base/text.h"
 #include "session/generate.h"
+#include "session/speculation.h"
 
 namespace heed {
 namespace {
@@ -51,39 +52,14 @@ Result<std::vector<std::unique_ptr<Sampler>>> samplers(const Engine& engine, Seq
   return out;
 }
 
-Status decode_answers(Engine& engine, const Forks& seqs, std::vector<Answer>& answers,
-                      const CancelToken* cancel) {
-  std::vector<size_t> active(answers.size());
-  for (size_t i = 0; i < active.size(); ++i) active[i] = i;
-  std::vector<SeqToken> next;
-  next.reserve(active.size());
-  while (!active.empty()) {
-    std::vector<size_t> going_on;
-    next.clear();
-    for (const size_t i : active) {
-      HEED_ASSIGN(const std::span<const float> logits, engine.logits(seqs[i]));
-      HEED_ASSIGN(const bool more, answers[i].take(logits, engine.length(seqs[i])));
-      if (!more) {
-        answers[i].finish();
-        continue;
-      }
-      going_on.push_back(i);
-      next.push_back({seqs[i], answers[i].last()});
-    }
-    active = std::move(going_on);
-    if (active.empty()) break;
-    const Status step = engine.decode(next, cancel);
-    if (step.code() != Code::kCancelled) {
-      HEED_TRY(step);
-      continue;
-    }
-    for (const size_t i : active) {
-      answers[i].stop(StopReason::kCancelled);
-      answers[i].finish();
-    }
-    break;
+// Of the answers behind the first; null where that one's guesses for all in turn.
+Result<std::vector<std::unique_ptr<Drafter>>> other_drafters(Drafter* first, size_t n) {
+  std::vector<std::unique_ptr<Drafter>> out(n);
+  if (first == nullptr) return out;
+  for (auto& one : out) {
+    HEED_ASSIGN(one, first->another());
   }
-  return Status::ok();
+  return out;
 }
 
 Result<std::vector<Generation>> several(Engine& engine, SeqId seq, std::span<const Token> prompt,
@@ -93,12 +69,7 @@ Result<std::vector<Generation>> several(Engine& engine, SeqId seq, std::span<con
     return error(Code::kOutOfRange, n, " answers, must be 1 to ", engine.options().max_sequences,
                  " (max_sequences)");
   }
-  if (options.draft.drafter != nullptr) {
-    return Status(
-        Code::kInvalidArgument,
-        "drafts are tokens of one answer, so several answers take no drafter; ask for one "
-        "of them");
-  }
+  HEED_TRY(check_drafts(options.draft));
   HEED_TRY(check_prompt(engine, seq, prompt));
   const auto count = static_cast<size_t>(n);
   HEED_ASSIGN(const auto sampling, samplers(engine, seq, prompt, count, options));
@@ -111,11 +82,20 @@ Result<std::vector<Generation>> several(Engine& engine, SeqId seq, std::span<con
   HEED_TRY(seqs.grow(count));
   std::vector<Answer> answers;
   answers.reserve(count);
+  HEED_ASSIGN(const auto drafters, other_drafters(options.draft.drafter, count - 1));
+  std::vector<AnswerSteps> steps;
+  steps.reserve(count);
   for (size_t i = 0; i < count; ++i) {
     answers.emplace_back(engine, *sampling[i], options, start, out[i]);
     if (i > 0) answers.back().keep_quiet();
+    DraftOptions draft = options.draft;
+    if (i > 0 && drafters[i - 1]) draft.drafter = drafters[i - 1].get();
+    steps.emplace_back(engine, seqs[i], draft);
   }
-  HEED_TRY(decode_answers(engine, seqs, answers, options.cancel));
+  const Status status = decode_answers(engine, answers, steps, options.cancel);
+  HEED_TRY(steps[0].settle());
+  HEED_TRY(status);
+  for (size_t i = 0; i < count; ++i) out[i].draft = steps[i].report();
   return out;
 }
 

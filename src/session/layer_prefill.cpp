@@ -150,15 +150,18 @@ Status Engine::Impl::prefill_layers(SeqId seq, std::span<const Token> tokens,
   return LayerPrefill(*this, seq, tokens, call).run();
 }
 
-Result<PrefillOrder> Engine::Impl::order_of(int64_t tokens, bool all_logits) {
+Result<PrefillOrder> Engine::Impl::order_of(SeqId seq, int64_t tokens, bool all_logits) {
   if (options.prefill_order != PrefillOrder::kAuto) return options.prefill_order;
   if (tokens <= options.chunk) return PrefillOrder::kTokenMajor;
-  std::optional<PromptGraphs>& graphs = prompt_graphs[all_logits ? 1 : 0];
-  if (!graphs) {
-    HEED_ASSIGN(graphs, measure_prompt_graphs(hyper(), *model->impl().weights, model->threads(),
-                                              options, options.chunk, all_logits, {}));
+  std::optional<MeasuredGraphs>& held = prompt_graphs[all_logits ? 1 : 0];
+  const AdaptedKey adapted = adaptations->measured_key(seq);
+  if (!held || !(held->adapted == adapted)) {
+    HEED_ASSIGN(const PromptGraphs graphs,
+                measure_prompt_graphs(hyper(), *model->impl().weights, model->threads(), options,
+                                      options.chunk, all_logits, adapted));
+    held = {graphs, adapted};
   }
-  return cheaper_order(hyper(), options, *graphs, tokens);
+  return cheaper_order(hyper(), options, held->graphs, tokens);
 }
 
 }  // namespace heed

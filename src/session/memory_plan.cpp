@@ -99,7 +99,8 @@ Status add_graphs(const Hyperparameters& hyper, const ModelWeights& weights, int
     return add_graph(hyper, weights, threads, shape, adapted, copies, costs);
   };
   if (engine.max_sequences > 1) {
-    return add(std::min(engine.max_sequences, GraphCache::kSmallRows), GraphCache::kSmallGraphs);
+    const int most = std::min(engine.max_sequences, GraphCache::kSmallRows) * run.verified;
+    return add(std::min(most, GraphCache::kSmallRows), GraphCache::kSmallGraphs);
   }
   if (run.verified > 1) {  // drafts of every length up to that
     const auto lengths =

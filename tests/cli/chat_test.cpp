@@ -17,6 +17,7 @@ using Words = std::vector<std::string>;
 
 // An empty line that waits to be edited, and the end of one.
 constexpr const char* kPrompt = "\x1b[?2004h\r>>> \x1b[K";
+constexpr const char* kLeft = "\x1b[?2004l";  // pasted text comes as before
 constexpr const char* kEntered = "\x1b[K\x1b[?2004l\r\n";
 
 class Chat : public testing::Test {
@@ -212,6 +213,9 @@ TEST_F(ChatTerminal, lines_are_edited_and_remembered) {
   ASSERT_TRUE(next.wait_for(kPrompt));
   next.type("\x10");
   ASSERT_TRUE(next.wait_for("/exit")) << next.seen();
+  // The first takes a line back, the second is about the program.
+  next.type("\x03");
+  ASSERT_TRUE(next.wait_for(kPrompt)) << next.seen();
   next.type("\x03");
   ASSERT_TRUE(next.wait_for("again")) << next.seen();
   ASSERT_TRUE(next.wait_for(kPrompt)) << next.seen();
@@ -219,15 +223,63 @@ TEST_F(ChatTerminal, lines_are_edited_and_remembered) {
   EXPECT_EQ(next.finish(), 0);
 }
 
-TEST_F(ChatTerminal, pasted_lines_are_one_message) {
-  TerminalProcess chat = terminal({"--session", home_.path() + "/talk.json"});
-  ASSERT_TRUE(chat.wait_for(kPrompt));
-  chat.type("\x1b[200~one\rtwo\x1b[201~\r");
+TEST_F(ChatTerminal, what_is_typed_and_pasted_arrives_as_it_was_meant) {
+  const std::string session = home_.path() + "/talk.json";
+  TerminalProcess chat = terminal({"--session", session});
+  const struct {
+    const char* typed;
+    const char* meant;
+  } cases[] = {
+      {"\x1b[200~one\rtwo\x1b[201~\r", "one\ntwo"},
+      // Line ends of Windows, a tab, and keys that are none inside a paste.
+      {"\x1b[200~if x:\r\n\ty\x01\x04\x1b[A\x1b[201~!\r", "if x:\n\ty!"},
+      {"two\x1b\rlines\r", "two\nlines"},
+      // Characters of several bytes, of two cells, of several code points.
+      {"\u65e5\u672c\x7f\u8a9e\x1b[D\u306e\r", "\u65e5\u306e\u8a9e"},
+      {"ae\u0301i\x1b[D\x7fo\r", "aoi"},
+      {"one two\x1b[1;5D\x1b[1;5Dzero \x1b[1;5C!\r", "zero one! two"},
+      {"\xe6x\r", "\uFFFDx"},
+  };
+  for (const auto& c : cases) {
+    ASSERT_TRUE(chat.wait_for(kPrompt)) << chat.seen();
+    chat.type(c.typed);
+  }
   ASSERT_TRUE(chat.wait_for(kPrompt)) << chat.seen();
   chat.type("\x04");
   EXPECT_EQ(chat.finish(), 0);
-  const auto json = nlohmann::json::parse(file_text(home_.path() + "/talk.json"));
-  EXPECT_EQ(json.at("messages")[0].at("content"), "one\ntwo");
+  const auto json = nlohmann::json::parse(file_text(session));
+  ASSERT_EQ(json.at("messages").size(), 2 * std::size(cases));
+  for (size_t i = 0; i < std::size(cases); ++i) {
+    EXPECT_EQ(json.at("messages")[2 * i].at("content"), cases[i].meant);
+  }
+}
+
+TEST_F(ChatTerminal, a_line_is_drawn_again_when_the_window_changes) {
+  TerminalProcess chat = terminal({});
+  ASSERT_TRUE(chat.wait_for(kPrompt));
+  chat.type("123456789 123456789 123456789 123456789 123456789 ");
+  ASSERT_TRUE(chat.wait_for("123456789 \x1b[K")) << chat.seen();
+  chat.resize(24);  // the prompt, 19 characters, the cursor
+  ASSERT_TRUE(chat.wait_for("\r>>> 23456789 123456789 \x1b[K")) << chat.rest();
+  chat.type("\x15\x04");
+  EXPECT_EQ(chat.finish(), 0);
+}
+
+TEST_F(ChatTerminal, the_file_of_lines_is_made_and_is_its_owners_alone) {
+  const std::string home = home_.path() + "/not/yet";
+  for (const bool readable_before : {false, true}) {
+    if (readable_before) {
+      ASSERT_EQ(chmod((home + "/chat_history").c_str(), 0644), 0);
+    }
+    TerminalProcess chat(words({}), {{"HEED_HOME", home}});
+    ASSERT_TRUE(chat.wait_for(kPrompt));
+    chat.type(readable_before ? "/status\r\x04" : "/help\r\x04");
+    EXPECT_EQ(chat.finish(), 0);
+    struct stat info {};
+    ASSERT_EQ(stat((home + "/chat_history").c_str(), &info), 0);
+    EXPECT_EQ(info.st_mode & 0777, 0600u);
+  }
+  EXPECT_EQ(file_text(home + "/chat_history"), "/help\n/status\n");
 }
 
 TEST_F(ChatTerminal, ctrl_c_stops_an_answer_and_not_the_program) {
@@ -237,7 +289,9 @@ TEST_F(ChatTerminal, ctrl_c_stops_an_answer_and_not_the_program) {
     chat.type("hello\r");
     ASSERT_TRUE(chat.wait_for(std::string("hello") + kEntered));
     ASSERT_TRUE(chat.wait_for_more()) << chat.seen();  // of the answer
-    chat.type("\x03");
+    chat.signal(SIGINT);                               // and the same impatience again
+    usleep(20'000);
+    chat.signal(SIGINT);
     ASSERT_TRUE(chat.wait_for(kPrompt)) << chat.seen();
   }
   chat.type("/status\r");
@@ -253,8 +307,76 @@ TEST_F(ChatTerminal, ctrl_c_stops_an_answer_and_not_the_program) {
 TEST_F(ChatTerminal, a_signal_at_the_prompt_ends_the_program_and_gives_the_terminal_back) {
   TerminalProcess chat = terminal({});
   ASSERT_TRUE(chat.wait_for(kPrompt));
+  ASSERT_FALSE(chat.is_as_before());
   chat.signal(SIGTERM);
   EXPECT_EQ(chat.finish(), 128 + SIGTERM);
+  EXPECT_NE(chat.rest().find(kLeft), std::string::npos) << chat.rest();
+  EXPECT_TRUE(chat.is_as_before());
+}
+
+TEST_F(ChatTerminal, a_signal_while_a_line_is_edited_stops_no_answer) {
+  TerminalProcess chat = terminal({});
+  ASSERT_TRUE(chat.wait_for(kPrompt));
+  chat.signal(SIGINT);
+  usleep(50'000);
+  chat.type("hello\r");
+  ASSERT_TRUE(chat.wait_for(std::string("hello") + kEntered)) << chat.seen();
+  ASSERT_TRUE(chat.wait_for(kPrompt)) << chat.seen();
+  chat.type("/status\r");
+  ASSERT_TRUE(chat.wait_for("stopped: length")) << chat.seen();
+  chat.type("/exit\r");
+  EXPECT_EQ(chat.finish(), 0);
+}
+
+TEST_F(Chat, a_message_that_is_stopped_before_its_answer_is_said_once) {
+  // A long conversation that was never read: its first answer is a while away.
+  const std::string path = home_.path() + "/talk.json";
+  const nlohmann::json talk = {{"heed_chat", 1},
+                               {"messages",
+                                {{{"role", "user"}, {"content", std::string(60'000, 'x')}},
+                                 {{"role", "assistant"}, {"content", "y"}}}}};
+  std::ofstream(path) << talk.dump();
+  for (const char* again : {"/regen\n", "hello\n"}) {
+    Process::Options options = home_.options();
+    options.hold_input = true;
+    Process chat(words({}), options);
+    chat.type("/load " + path + "\n" + again);
+    ASSERT_TRUE(chat.wait_for("read again"));
+    usleep(100'000);  // it waits for no line any more
+    chat.signal(SIGINT);
+    ASSERT_TRUE(chat.wait_for("stopped before"));
+    chat.type("/status\n");
+    ASSERT_TRUE(chat.wait_for("messages     2", true));
+    chat.close_input();
+    const Finished end = chat.finish();
+    EXPECT_EQ(end.code, 0) << end.err;
+    const bool regen = *again == '/';
+    EXPECT_EQ(end.err.find("the earlier answer stands") != std::string::npos, regen) << end.err;
+    EXPECT_EQ(end.err.find("taken back") != std::string::npos, !regen) << end.err;
+  }
+}
+
+TEST_F(Chat, a_message_that_waits_for_an_answer_is_answered_or_taken_back_first) {
+  const std::string path = home_.path() + "/talk.json";
+  std::ofstream(path) << R"({"heed_chat": 1, "messages": [{"role": "user", "content": "hello"}]})";
+  const Finished end = piped("/load " + path + "\nmore\n/regen\n/save " + path + "\n", {});
+  EXPECT_EQ(end.code, 0) << end.err;
+  EXPECT_NE(end.err.find("has no answer yet; /regen"), std::string::npos) << end.err;
+  EXPECT_EQ(end.out, answer_to("hello"));
+  EXPECT_EQ(nlohmann::json::parse(file_text(path)).at("messages").size(), 2u);
+}
+
+TEST_F(Chat, a_conversation_is_kept_where_nothing_else_is_lost) {
+  Process::Options options = home_.options();
+  options.env.emplace_back("HOME", home_.path());
+  const std::string other = home_.path() + "/main.cpp", talk = home_.path() + "/talk.json";
+  std::ofstream(other) << "int main() {}\n";
+  options.input = "hello\n/save " + other + "\n/save ~/talk.json\nmore\n/save ~/talk.json\n";
+  const Finished end = heed(words({}), options);
+  EXPECT_EQ(end.code, 0) << end.err;
+  EXPECT_NE(end.err.find("is no conversation"), std::string::npos) << end.err;
+  EXPECT_EQ(file_text(other), "int main() {}\n");
+  EXPECT_EQ(nlohmann::json::parse(file_text(talk)).at("messages").size(), 4u);
 }
 
 TEST_F(Chat, ctrl_c_through_a_pipe_stops_the_answer_or_ends_at_the_prompt) {

@@ -125,7 +125,7 @@ TEST_F(Ollama, a_model_with_an_adapter_runs_with_it) {
             text_of({"run", "-m", single.path(), "--lora", file.path()}));
   const Finished f = heed({"show", "-m", "ollama:tiny:tuned"}, home_.options());
   EXPECT_EQ(f.code, 1);
-  EXPECT_NE(f.err.find("only heed run applies"), std::string::npos) << f.err;
+  EXPECT_NE(f.err.find("has LoRA adapters"), std::string::npos) << f.err;
 }
 
 TEST_F(Ollama, a_model_is_listed_and_not_removed) {

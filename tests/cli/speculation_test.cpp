@@ -62,6 +62,31 @@ TEST(speculation, json_has_what_was_drafted_and_accepted) {
   EXPECT_FALSE(nlohmann::json::parse(plain.out).contains("draft"));
 }
 
+TEST(speculation, several_answers_are_drafted_and_told_one_by_one) {
+  const tiny::TemporaryFile file(text_spec());
+  const Line three = {"-np", "3", "--temp", "2", "--top-k", "0", "--min-p", "0"};
+  const auto with = [&](Line more) {
+    more.insert(more.end(), three.begin(), three.end());
+    const Finished end = heed(line_of(file.path(), more));
+    EXPECT_EQ(end.code, 0) << end.err;
+    return end;
+  };
+  const Finished plain = with({"-q"});
+  EXPECT_EQ(with({"-q", "--lookup", "--lookup-ngram", "1"}).out, plain.out);
+  const Finished drafted = with({"-md", file.path()});
+  EXPECT_EQ(drafted.out, plain.out);
+  for (const char* told : {"drafts ", "- answer 1", "- answer 2", "- answer 3"}) {
+    EXPECT_NE(drafted.err.find(told), std::string::npos) << drafted.err;
+  }
+  const auto json = nlohmann::json::parse(with({"-md", file.path(), "-o", "json"}).out);
+  int64_t sum = 0;
+  for (const auto& answer : json.at("answers")) {
+    sum += answer.at("draft").at("accepted_tokens").get<int64_t>();
+  }
+  EXPECT_EQ(json.at("draft").at("accepted_tokens"), sum);
+  EXPECT_GT(sum, 0);
+}
+
 TEST(speculation, what_cannot_be_is_refused_with_the_way_out) {
   const tiny::TemporaryFile file(text_spec());
   const struct {

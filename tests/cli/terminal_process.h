@@ -4,7 +4,9 @@
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <pty.h>
+#include <sys/ioctl.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -47,6 +49,18 @@ class TerminalProcess {
   }
 
   void signal(int number) { kill(pid_, number); }
+
+  void resize(unsigned short columns) {
+    const winsize size{.ws_row = 24, .ws_col = columns, .ws_xpixel = 0, .ws_ypixel = 0};
+    EXPECT_EQ(ioctl(terminal_, TIOCSWINSZ, &size), 0);
+  }
+
+  // As a shell has it: lines, echo and signals. Asked of this end, which has the other's mode.
+  bool is_as_before() const {
+    termios mode{};
+    constexpr tcflag_t kLocal = ICANON | ECHO | ISIG;
+    return tcgetattr(terminal_, &mode) == 0 && (mode.c_lflag & kLocal) == kLocal;
+  }
 
   // Reads until the text appears behind what earlier waits found; false after 120 s or at the end.
   bool wait_for(const std::string& text) {

@@ -190,7 +190,9 @@ TEST(Baseline, is_read_from_text) {
 TEST(Baseline, the_choice_is_one_of_the_eight) {
   const tiny::TemporaryFile file(kSpec);
   LlamaModels models(file.path(), nullptr);
-  const auto choice = choose_baseline(models, 2, some_tokens(64), nullptr, {});
+  LlamaOptions common;
+  common.threads = 2;
+  const auto choice = choose_baseline(models, common, some_tokens(64), {});
   ASSERT_TRUE(choice.is_ok()) << choice.message();
   for (const LlamaOptions& options : {choice->prefill, choice->decode}) {
     EXPECT_TRUE(options.ubatch == 512 || options.ubatch == 2048);

@@ -245,6 +245,40 @@ TEST(Adapter, sequences_with_the_same_targets_share_graphs) {
   EXPECT_EQ(engine->report().graph_builds, builds);
 }
 
+// Gate and up of adapted rows are sums of their own, which makes the graph of a prompt's tail
+// larger: here by more than what layer-major order must save.
+TEST(Adapter, a_prompt_takes_the_order_that_is_planned_with_its_adapters) {
+  tiny::Spec spec;
+  spec.layers = 1;
+  spec.ff = 12288;
+  spec.context = 2048;
+  spec.weight_type = tiny::kTensorQ4_0;
+  const tiny::TemporaryFile model(spec);
+  const tiny::TemporaryFile lora(tiny::make_adapter(
+      spec, {.takes = [](const std::string& name) { return name.starts_with("blk.0.ffn_"); }}));
+  EngineOptions options;
+  options.chunk = 128;
+  options.max_sequences = 1;
+  const auto engine = test::make_engine(model.path(), options, 2);
+  ModelOptions load;
+  load.threads = 2;
+  const std::string paths[] = {lora.path()};
+  PrefillOrder planned[2];
+  for (const bool adapted : {false, true, false}) {
+    PlannedRun run{.prompt = 600};
+    if (adapted) run.loras = paths;
+    const auto plan = predict_memory(model.path(), load, options, run);
+    ASSERT_TRUE(plan.is_ok()) << plan.message();
+    planned[adapted] = plan->order;
+    const SeqId seq =
+        adapted_sequence(*engine, adapted ? adaptation_with(*engine, {{lora.path(), 1}}) : nullptr,
+                         test::random_tokens(600, 80, 1));
+    EXPECT_EQ(engine->report().prefill_order, plan->order) << adapted;
+    ASSERT_TRUE(engine->drop(seq).is_ok());
+  }
+  EXPECT_NE(planned[0], planned[1]) << "the adapter decides nothing, so this shows nothing";
+}
+
 TEST(Adapter, predicted_memory_holds_the_factors) {
   const Files files(packed_spec());
   const PlannedRun plain{.prompt = 200, .answer = 10};

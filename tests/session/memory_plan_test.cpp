@@ -6,6 +6,7 @@
 
 #include "heed/engine.h"
 #include "memory_plan_suite.h"
+#include "tiny_adapter.h"
 #include "tiny_gguf.h"
 
 namespace heed {
@@ -96,6 +97,34 @@ TEST(MemoryPlan, what_layer_major_order_takes_more_is_what_is_predicted) {
   EXPECT_LE(std::abs(predicted[1] - predicted[0] - more), 0.1 * more)
       << "predicted " << (predicted[1] - predicted[0]) / (1 << 20) << " MiB, measured "
       << more / (1 << 20);
+}
+
+// Factors and what their nodes work in, in either order.
+TEST(MemoryPlan, what_adapters_take_more_is_what_is_predicted) {
+  tiny::Spec spec;
+  spec.embd = 512;
+  spec.ff = 2048;
+  spec.context = 2048;
+  spec.weight_type = tiny::kTensorQ4_0;
+  const tiny::TemporaryFile file(spec);
+  const tiny::TemporaryFile lora(tiny::make_adapter(spec, {.rank = 256}));
+  const tiny::TemporaryFile control(tiny::make_control(spec, tiny::directions(spec, 1)));
+  const std::string loras[] = {lora.path()};
+  PlannedRun plain = test::kRun, adapted = test::kRun;
+  adapted.loras = loras;
+  adapted.control_vector = true;
+  for (const PrefillOrder order : {PrefillOrder::kTokenMajor, PrefillOrder::kLayerMajor}) {
+    const double measured =
+        test::measured_peak(file.path(), order, plain.prompt, lora.path(), control.path()) -
+        test::measured_peak(file.path(), order, plain.prompt);
+    const double predicted = static_cast<double>(plan_of(file.path(), 1, adapted, order).peak) -
+                             static_cast<double>(plan_of(file.path(), 1, plain, order).peak);
+    RecordProperty("measured_mib", std::to_string(measured / (1 << 20)));
+    EXPECT_GT(measured, 15 << 20);
+    EXPECT_LE(std::abs(predicted - measured), 0.1 * measured)
+        << prefill_order_name(order) << ": predicted " << predicted / (1 << 20) << " MiB, measured "
+        << measured / (1 << 20);
+  }
 }
 #endif
 

@@ -72,6 +72,91 @@ TEST(SeveralAnswers, each_equals_a_run_alone_with_its_seed) {
   }
 }
 
+// Guesses change the speed alone, of each answer as of one.
+TEST(SeveralAnswers, drafts_change_no_answer) {
+  const tiny::TemporaryFile file(text_spec(tiny::kTensorQ4_0));
+  tiny::Spec small = text_spec(tiny::kTensorF32);
+  small.layers = 1;
+  small.seed = 9;
+  const tiny::TemporaryFile other(small);
+  const std::vector<Token> prompt = prompt_of(100);
+  EngineOptions few;
+  few.max_sequences = 3;
+  const auto engine = test::make_engine(file.path(), few);
+  const auto model_drafter = [&](const std::string& path) {
+    ModelOptions load;
+    load.threads = engine->model().threads();
+    return make_model_drafter(Model::load(path, load).value(), *engine, {}).value();
+  };
+  for (const float temperature : {0.0f, 6.0f}) {
+    GenerateOptions options = lively(7);
+    options.sampler.temperature = temperature;
+    const auto answers = [&](Drafter* drafter, int max) {
+      options.draft = {.drafter = drafter, .max = max};
+      const SeqId seq = engine->create_sequence().value();
+      auto all = generate_several(*engine, seq, prompt, 3, options);
+      EXPECT_TRUE(all.is_ok()) << all.message();
+      const int64_t length = engine->length(seq);
+      EXPECT_TRUE(engine->drop(seq).is_ok());
+      EXPECT_TRUE(engine->store().check().is_ok());
+      return std::pair(std::move(*all), length);
+    };
+    const auto [plain, length] = answers(nullptr, 3);
+    LookupOptions lookup;
+    lookup.ngram = 1;
+    const std::unique_ptr<Drafter> drafters[] = {make_lookup_drafter(lookup).value(),
+                                                 model_drafter(file.path()),
+                                                 model_drafter(other.path())};
+    int64_t accepted = 0, drafted = 0;
+    for (const auto& drafter : drafters) {
+      for (const int max : {3, 63}) {  // the step's rows are shared out
+        const auto [got, got_length] = answers(drafter.get(), max);
+        EXPECT_EQ(got_length, length);
+        for (size_t i = 0; i < plain.size(); ++i) {
+          EXPECT_EQ(got[i].tokens, plain[i].tokens) << drafter->name() << " " << i;
+          EXPECT_EQ(got[i].text, plain[i].text);
+          EXPECT_EQ(got[i].stop, plain[i].stop);
+          EXPECT_EQ(got[i].draft.drafter, drafter->name());
+          EXPECT_EQ(got[i].draft.stopped, "");
+          // Behind the first token each comes from a step or from a guess.
+          const auto behind = static_cast<int64_t>(got[i].tokens.size()) - 1;
+          EXPECT_GE(got[i].draft.steps + got[i].draft.accepted, behind);
+          EXPECT_LE(got[i].draft.steps + got[i].draft.accepted, behind + 1);
+          accepted += got[i].draft.accepted;
+          drafted += got[i].draft.drafted;
+        }
+      }
+    }
+    EXPECT_GT(accepted, 0);
+    EXPECT_GT(drafted, accepted) << "no guess was wrong, so this shows little";
+  }
+}
+
+TEST(SeveralAnswers, answers_share_the_steps_of_their_guesses) {
+  const tiny::TemporaryFile file(text_spec(tiny::kTensorF32));
+  const auto engine = test::make_engine(file.path(), {});
+  ModelOptions load;
+  load.threads = engine->model().threads();
+  const auto itself = make_model_drafter(Model::load(file.path(), load).value(), *engine, {});
+  ASSERT_TRUE(itself.is_ok()) << itself.message();
+  GenerateOptions options = lively(1);
+  options.sampler = {};
+  options.sampler.temperature = 0;
+  options.ignore_eos = true;
+  options.max_tokens = 41;
+  options.draft = {.drafter = itself->get(), .max = 4};
+  const SeqId seq = engine->create_sequence().value();
+  engine->reset_report();
+  const auto all = generate_several(*engine, seq, prompt_of(60), 3, options);
+  ASSERT_TRUE(all.is_ok()) << all.message();
+  // One step reads the prompt; each of eight gives every answer a token and four guesses.
+  EXPECT_EQ(engine->report().steps, 1 + 8);
+  for (const Generation& one : *all) {
+    EXPECT_EQ(one.draft.steps, 8);
+    EXPECT_EQ(one.draft.accepted, 32);
+  }
+}
+
 TEST(SeveralAnswers, the_prompt_is_read_once) {
   const tiny::TemporaryFile file(text_spec(tiny::kTensorF32));
   const auto engine = test::make_engine(file.path(), {});

@@ -8,9 +8,11 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "heed/adapters.h"
 #include "heed/engine.h"
 #include "model/pull.h"
 #include "session_fixture.h"
@@ -53,13 +55,23 @@ TEST(MemoryPlan, DISABLED_a_run_in_its_own_process) {
   ASSERT_NE(engine, nullptr);
   const int vocab = engine->model().info().vocab;
   const int prompt = std::stoi(environment("HEED_TEST_PROMPT"));
-  const SeqId seq = prefilled(*engine, random_tokens(prompt, vocab, 1));
+  const SeqId seq = engine->create_sequence().value();
+  auto adaptation = std::make_shared<Adaptation>();
+  if (const std::string lora = environment("HEED_TEST_LORA"); !lora.empty()) {
+    adaptation->loras.push_back({load_lora(engine->model(), lora).value(), 1});
+    const ScaledFile control{environment("HEED_TEST_CONTROL")};
+    adaptation->control = load_control_vector(engine->model(), {&control, 1}).value();
+    ASSERT_TRUE(set_adaptation(*engine, seq, adaptation).is_ok());
+  }
+  const Status filled = engine->prefill(seq, random_tokens(prompt, vocab, 1));
+  ASSERT_TRUE(filled.is_ok()) << filled.message();
   for (int i = 0; i < kRun.answer; ++i) step(*engine, seq, i);
   std::printf("peak=%llu\n", static_cast<unsigned long long>(engine->report().peak_resident));
 }
 
-// Bytes.
-inline double measured_peak(const std::string& path, PrefillOrder order, int64_t prompt) {
+// Bytes. With a LoRA adapter, with a control vector too.
+inline double measured_peak(const std::string& path, PrefillOrder order, int64_t prompt,
+                            const std::string& lora = {}, const std::string& control = {}) {
   // A fault maps its neighbours too when the page cache has them, which the plan assumes.
   std::ifstream file(path, std::ios::binary);
   std::vector<char> piece(1 << 20);
@@ -69,7 +81,8 @@ inline double measured_peak(const std::string& path, PrefillOrder order, int64_t
   const std::string self = std::filesystem::read_symlink("/proc/self/exe").string();
   const std::string command = "HEED_TEST_MODEL='" + path +
                               "' HEED_TEST_ORDER=" + prefill_order_name(order) +
-                              " HEED_TEST_PROMPT=" + std::to_string(prompt) + " '" + self +
+                              " HEED_TEST_PROMPT=" + std::to_string(prompt) + " HEED_TEST_LORA='" +
+                              lora + "' HEED_TEST_CONTROL='" + control + "' '" + self +
                               "' --gtest_also_run_disabled_tests "
                               "--gtest_filter=MemoryPlan.DISABLED_a_run_in_its_own_process";
   FILE* child = ::popen(command.c_str(), "r");
