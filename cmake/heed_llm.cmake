@@ -13,6 +13,11 @@ add_library(heed_llm STATIC ${llm_sources} "${models_cpp}")
 target_link_libraries(heed_llm PUBLIC
   heed_core heed-llama-common llama ggml nlohmann_json::nlohmann_json ${heed_fmt}
   PRIVATE ZLIB::ZLIB)
+# llama.cpp's function that cuts text into words is heed's in every program (src/model/text_cutter.h):
+# what calls unicode_regex_split(text, patterns, byte_encode) gets `__wrap_` of its symbol.
+set(cut_words "_Z19unicode_regex_splitRKNSt7__cxx1112basic_stringIcSt11char_traitsIcESaIcEEERKSt6vectorIS4_SaIS4_EEb")
+target_link_options(heed_llm INTERFACE
+  "LINKER:--wrap=${cut_words}" "LINKER:--undefined=__wrap_${cut_words}")
 
 file(GLOB_RECURSE cli_sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/src/cli/*.cpp")
 list(FILTER cli_sources EXCLUDE REGEX "/src/cli/main\\.cpp$")

@@ -16,6 +16,7 @@
 
 #include "base/text.h"
 #include "model/library_log.h"
+#include "model/split_set.h"
 
 namespace heed::eval {
 namespace {
@@ -131,25 +132,76 @@ Result<int> make_nameless_file(uint64_t bytes) {
                "; set TMPDIR to a folder with that much room");
 }
 
-Status fill(int fd, const std::string& path, const gguf_context* source, ggml_context* tensors,
-            const gguf_context* copy, const F32Copy::Options& options) {
-  const File in(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (in.fd() < 0) return error(Code::kIo, path, ": ", std::strerror(errno));
+// One file of a model, which may have several.
+struct Part {
+  std::string path;
+  Gguf gguf;
+  Tensors tensors;
+
+  int64_t count() const { return gguf_get_n_tensors(gguf.get()); }
+  const char* name(int64_t i) const { return gguf_get_tensor_name(gguf.get(), i); }
+  ggml_tensor* tensor(int64_t i) const { return ggml_get_tensor(tensors.get(), name(i)); }
+};
+
+// heed's own reader first: ggml's may abort on what a damaged header says.
+Result<std::vector<Part>> open_parts(const std::string& path) {
+  HEED_TRY(Model::inspect(path).status());
+  HEED_ASSIGN(const auto file, open_model_file(path));
+  route_library_logs();
+  take_library_error();
+  std::vector<Part> parts;
+  for (std::string& of_part : file->paths()) {
+    ggml_context* raw = nullptr;
+    Gguf gguf(gguf_init_from_file(of_part.c_str(), {.no_alloc = true, .ctx = &raw}));
+    Tensors tensors(raw);
+    if (gguf == nullptr) {
+      return error(Code::kCorrupt, of_part, " is not a readable GGUF file: ", take_library_error());
+    }
+    parts.push_back({std::move(of_part), std::move(gguf), std::move(tensors)});
+  }
+  return parts;
+}
+
+Status fill(int fd, const std::vector<Part>& parts, const gguf_context* copy,
+            const F32Copy::Options& options) {
   std::vector<char> meta(gguf_get_meta_size(copy));
   gguf_get_meta_data(copy, meta.data());
   HEED_TRY(write_at(fd, meta.data(), meta.size(), 0));
-  CopyJob job{.in = in.fd(),
-              .out = fd,
-              .in_data = gguf_get_data_offset(source),
-              .out_data = meta.size(),
-              .options = options};
-  for (int64_t i = 0; i < gguf_get_n_tensors(copy); ++i) job.total += gguf_get_tensor_size(copy, i);
-  for (int64_t i = 0; i < gguf_get_n_tensors(source); ++i) {
-    const ggml_tensor* tensor = ggml_get_tensor(tensors, gguf_get_tensor_name(source, i));
-    HEED_TRY(copy_tensor(job, tensor, gguf_get_tensor_offset(source, i),
-                         gguf_get_tensor_offset(copy, i)));
+  CopyJob job{.out = fd, .out_data = meta.size(), .options = options};
+  const int64_t count = gguf_get_n_tensors(copy);
+  for (int64_t i = 0; i < count; ++i) job.total += gguf_get_tensor_size(copy, i);
+  int64_t done = 0;
+  for (const Part& part : parts) {
+    const File in(open(part.path.c_str(), O_RDONLY | O_CLOEXEC));
+    if (in.fd() < 0) return error(Code::kIo, part.path, ": ", std::strerror(errno));
+    job.in = in.fd();
+    job.in_data = gguf_get_data_offset(part.gguf.get());
+    for (int64_t i = 0; i < part.count(); ++i, ++done) {
+      HEED_TRY(copy_tensor(job, part.tensor(i), gguf_get_tensor_offset(part.gguf.get(), i),
+                           gguf_get_tensor_offset(copy, done)));
+    }
   }
   return Status::ok();
+}
+
+// The header of the copy: one file, whatever the model is in.
+Gguf make_header(const std::vector<Part>& parts) {
+  Gguf copy(gguf_init_empty());
+  gguf_set_kv(copy.get(), parts.front().gguf.get());
+  // The copy is laid out with the default alignment, whatever the source says of its own.
+  for (const char* key : {"general.alignment", "split.no", "split.count", "split.tensors.count"}) {
+    gguf_remove_key(copy.get(), key);
+  }
+  gguf_set_val_u32(copy.get(), "general.file_type", 0);  // ALL_F32
+  for (const Part& part : parts) {
+    for (int64_t i = 0; i < part.count(); ++i) {
+      gguf_add_tensor(copy.get(), part.tensor(i));
+      if (becomes_f32(gguf_get_tensor_type(part.gguf.get(), i))) {
+        gguf_set_tensor_type(copy.get(), part.name(i), GGML_TYPE_F32);
+      }
+    }
+  }
+  return copy;
 }
 
 }  // namespace
@@ -167,33 +219,8 @@ F32Copy::~F32Copy() {
 }
 
 Result<F32Copy> F32Copy::make(const std::string& path, const Options& options) {
-  // heed's own reader first: ggml's may abort on what a damaged header says.
-  HEED_TRY(Model::inspect(path).status());
-  route_library_logs();
-  take_library_error();
-  ggml_context* raw = nullptr;
-  const Gguf source(gguf_init_from_file(path.c_str(), {.no_alloc = true, .ctx = &raw}));
-  const Tensors tensors(raw);
-  if (source == nullptr) {
-    return error(Code::kCorrupt, path, " is not a readable GGUF file: ", take_library_error());
-  }
-  if (gguf_find_key(source.get(), "split.count") >= 0) {
-    return error(Code::kUnsupported, path,
-                 " is one part of a split model; merge the parts first with llama.cpp: "
-                 "llama-gguf-split --merge FIRST_PART MERGED.gguf");
-  }
-  const Gguf copy(gguf_init_empty());
-  gguf_set_kv(copy.get(), source.get());
-  // The copy is laid out with the default alignment, whatever the source says of its own.
-  gguf_remove_key(copy.get(), "general.alignment");
-  gguf_set_val_u32(copy.get(), "general.file_type", 0);  // ALL_F32
-  for (int64_t i = 0; i < gguf_get_n_tensors(source.get()); ++i) {
-    const char* name = gguf_get_tensor_name(source.get(), i);
-    gguf_add_tensor(copy.get(), ggml_get_tensor(tensors.get(), name));
-    if (becomes_f32(gguf_get_tensor_type(source.get(), i))) {
-      gguf_set_tensor_type(copy.get(), name, GGML_TYPE_F32);
-    }
-  }
+  HEED_ASSIGN(const std::vector<Part> parts, open_parts(path));
+  const Gguf copy = make_header(parts);
   uint64_t bytes = gguf_get_meta_size(copy.get());
   const int64_t last = gguf_get_n_tensors(copy.get()) - 1;
   if (last >= 0) {
@@ -202,7 +229,7 @@ Result<F32Copy> F32Copy::make(const std::string& path, const Options& options) {
   }
   HEED_ASSIGN(const int fd, make_nameless_file(bytes));
   F32Copy result(fd);
-  HEED_TRY(fill(fd, path, source.get(), tensors.get(), copy.get(), options));
+  HEED_TRY(fill(fd, parts, copy.get(), options));
   return result;
 }
 

@@ -1,5 +1,5 @@
-// A model file with every tensor dequantised to F32, for comparisons in which quantised products
-// (whose activations are re-quantised) must play no part.
+// A model, in one file or in parts, with every tensor dequantised to F32, in one file: for
+// comparisons in which quantised products (whose activations are re-quantised) must play no part.
 #pragma once
 
 #include <functional>
@@ -18,7 +18,7 @@ class F32Copy {
     const CancelToken* cancel = nullptr;
     std::function<void(double fraction)> progress;
   };
-  // Errors: not a model that heed reads, one part of a split file, no room (with the bytes needed).
+  // Errors: not a model that heed reads, no room (with the bytes needed).
   static Result<F32Copy> make(const std::string& path, const Options& options);
   ~F32Copy();
   F32Copy(F32Copy&& other) noexcept;

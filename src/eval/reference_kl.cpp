@@ -16,6 +16,7 @@
 #include "heed/cpu.h"
 #include "model/file_hash.h"
 #include "model/sha256.h"
+#include "model/split_set.h"
 
 namespace heed::eval {
 namespace {
@@ -24,7 +25,8 @@ constexpr int64_t kWindow = 1024;  // tokens
 
 // Test models are marked by whoever writes them: a distribution over noise has no reference.
 bool has_random_weights(const std::string& path) {
-  gguf_context* file = gguf_init_from_file(path.c_str(), {.no_alloc = true, .ctx = nullptr});
+  gguf_context* file =
+      gguf_init_from_file(first_part_path(path).c_str(), {.no_alloc = true, .ctx = nullptr});
   if (file == nullptr) return false;  // loading it will say why
   const int64_t key = gguf_find_key(file, "heed.random_weights");
   const bool random =

@@ -30,7 +30,11 @@ void choose_largest(std::span<const float> values, std::span<int32_t> chosen) {
 
 void softmax_of_chosen(std::span<const float> logits, std::span<const int32_t> chosen,
                        std::span<float> shares) {
-  const float top = logits[static_cast<size_t>(chosen[0])];
+  float top = logits[static_cast<size_t>(chosen[0])];  // the largest but for a bias of the choice
+  for (const int32_t e : chosen) {
+    const float logit = logits[static_cast<size_t>(e)];
+    if (larger(logit, top)) top = logit;
+  }
   float sum = 0;
   for (size_t i = 0; i < shares.size(); ++i) {
     shares[i] = std::exp(logits[static_cast<size_t>(chosen[i])] - top);
@@ -73,6 +77,7 @@ void leave_best_groups(const RouterRule& rule, std::span<float> keys) {
 
 void choose_by_scores(const RouterRule& rule, std::span<const float> scores, const float* bias,
                       std::span<int32_t> chosen) {
+  if (bias == nullptr && rule.groups == 1) return choose_largest(scores, chosen);
   std::array<float, kMostExperts> memory;
   const std::span<float> keys(memory.data(), scores.size());
   for (size_t e = 0; e < keys.size(); ++e) keys[e] = scores[e] + (bias == nullptr ? 0 : bias[e]);
@@ -99,8 +104,9 @@ void choose_experts(const RouterRule& rule, std::span<const float> logits, const
                     std::span<int32_t> chosen, std::span<float> shares) {
   // Softmax keeps the order, and normalised over the chosen it is softmax over those.
   const bool softmax = rule.score == RouterScore::kSoftmax;
-  if (softmax && rule.normalised && rule.groups == 1 && bias == nullptr) {
-    choose_largest(logits, chosen);
+  const bool same = softmax && rule.normalised && rule.groups == 1 && bias == nullptr;
+  if (same || rule.score == RouterScore::kLogits) {
+    choose_by_scores(rule, logits, bias, chosen);
     softmax_of_chosen(logits, chosen, shares);
   } else {
     std::array<float, kMostExperts> memory;

@@ -8,7 +8,9 @@ namespace heed {
 
 inline constexpr int kMostExperts = 1024;
 
-enum class RouterScore : uint8_t { kSoftmax, kSigmoid };  // of logits
+// What experts are chosen by and shares are made of. kLogits: chosen by the logits themselves, with
+// the softmax over those of the chosen as shares.
+enum class RouterScore : uint8_t { kSoftmax, kSigmoid, kLogits };
 
 // How a router's scores become a choice and its shares.
 struct RouterRule {

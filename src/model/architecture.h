@@ -104,7 +104,7 @@ enum class FeedForward : uint8_t { kSwiGlu, kGeGlu, kClampedSwiGlu, kGelu };  //
 
 // How a router's logits become shares of the chosen experts, under the numbers of the key
 // expert_gating_func. Softmax over all, divided by the sum over the chosen, is softmax over the
-// chosen: both names stand for one formula.
+// chosen: both names stand for one formula, unless a bias or groups have a part in the choice.
 enum class Gating : uint8_t {
   kNone = 0,
   kNormalisedSoftmax = 1,

@@ -100,20 +100,33 @@ Status read_groups(const KeySection& section, Hyperparameters& h) {
   return Status::ok();
 }
 
+// Files without the key are DeepSeek's second version, or GLM 4.7 Flash as it was first converted,
+// which llama.cpp knows by its sizes. Whether keys and table agree, check_tensors asks later.
+Gating gating_of_sizes(const GgufFile& file, int layers) {
+  constexpr int64_t kGlmVocabulary = 154880;
+  const GgufTensor* table = file.find_tensor("token_embd.weight");
+  const bool glm =
+      (layers == 47 || layers == 48) && table != nullptr && table->ne[1] == kGlmVocabulary;
+  return glm ? Gating::kSigmoid : Gating::kNormalisedSoftmax;
+}
+
 // As the file says.
-Status read_router(const KeySection& section, Hyperparameters& h) {
+Status read_router(const KeySection& section, const GgufFile& file, Hyperparameters& h) {
   HEED_TRY(check_one_of(section, "expert_gating_func", {0, 1, 2, 3}, "another router"));
-  HEED_ASSIGN(const int gating, section.integer("expert_gating_func", 0, 3, 0));
-  h.router.score =
-      gating == static_cast<int>(Gating::kSigmoid) ? RouterScore::kSigmoid : RouterScore::kSoftmax;
+  HEED_ASSIGN(const int number, section.integer("expert_gating_func", 0, 3, 0));
+  Gating gating = static_cast<Gating>(number);
+  if (gating == Gating::kNone) gating = gating_of_sizes(file, h.layers);
+  h.router.score = gating == Gating::kSigmoid           ? RouterScore::kSigmoid
+                   : gating == Gating::kSoftmaxOfChosen ? RouterScore::kLogits
+                                                        : RouterScore::kSoftmax;
   HEED_ASSIGN(const int normalised, section.integer("expert_weights_norm", 0, 1, 0));
-  h.router.normalised = normalised != 0 || gating == static_cast<int>(Gating::kSoftmaxOfChosen);
+  h.router.normalised = normalised != 0 || gating == Gating::kSoftmaxOfChosen;
   HEED_ASSIGN(const double scale, section.positive("expert_weights_scale", 1));
   h.router.scale = static_cast<float>(scale);
   return read_groups(section, h);
 }
 
-Status read_experts(const KeySection& section, Hyperparameters& h) {
+Status read_experts(const KeySection& section, const GgufFile& file, Hyperparameters& h) {
   const Gating gating = h.arch->gating;
   if (gating == Gating::kNone) return Status::ok();
   HEED_ASSIGN(h.dense_layers, section.integer("leading_dense_block_count", 0, h.layers, 0));
@@ -124,7 +137,7 @@ Status read_experts(const KeySection& section, Hyperparameters& h) {
   HEED_ASSIGN(const int ff, section.integer("expert_feed_forward_length", 1, limits::kFf));
   HEED_ASSIGN(const int shared, section.integer("expert_shared_count", 1, limits::kFf / ff));
   h.shared_ff = shared * ff;
-  return read_router(section, h);
+  return read_router(section, file, h);
 }
 
 // The form in which a file holds latent attention: keys and values of heads as they multiply, or
@@ -277,7 +290,7 @@ Result<Hyperparameters> Hyperparameters::read(const GgufFile& file) {
   const KeySection section(file, *h.arch);
   HEED_TRY(read_sizes(section, h));
   HEED_TRY(read_latent(section, h));
-  HEED_TRY(read_experts(section, h));
+  HEED_TRY(read_experts(section, file, h));
   HEED_TRY(read_layers(section, file, h));
   HEED_TRY(check_encoder(section, h));
   HEED_TRY(read_scales(section, h));

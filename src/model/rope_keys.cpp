@@ -50,6 +50,13 @@ Status read_yarn(const KeySection& section, bool latent, Rope& rope) {
 Status read_scaling(const KeySection& section, bool latent, Rope& rope) {
   HEED_ASSIGN(const std::string type, section.text("rope.scaling.type", "linear"));
   if (type == "none") return Status::ok();
+  if (type == "dynamic" || type == "ntk") {
+    return error(Code::kUnsupported, "key '", section.name("rope.scaling.type"), "' is '", type,
+                 "': a base that grows with the text would turn every key in the store again, and ",
+                 "llama.cpp does not know it either; set the key to 'none' (gguf-py's "
+                 "gguf_new_metadata.py or a new conversion) and run with --rope-scaling ntk ",
+                 "--rope-scale FACTOR, the same base for every token");
+  }
   if (type != "linear" && type != "yarn" && type != "longrope") {
     return error(Code::kUnsupported, "key '", section.name("rope.scaling.type"), "' is '",
                  type.substr(0, 64),

@@ -17,24 +17,29 @@ constexpr uint64_t kTokenBytes = 64u << 10;
 // The texts of byte-pair tokens as llama.cpp caches them; see expansion().
 constexpr uint64_t kExpandedBytes = 64u << 20;
 
-// How byte-pair tokenizers cut text into words. llama.cpp runs all others through std::regex, which
-// takes stack for every character of a word: 50,000 equal ones end the process. These have cutters
-// of their own there, or patterns of one character.
-constexpr std::string_view kCutters[] = {
-    "gpt-2",     "qwen2",     "deepseek-r1-qwen", "stablelm2", "llama3",     "llama-v3",
-    "llama-bpe", "falcon3",   "falcon-h1",        "pixtral",   "smollm",     "starcoder",
-    "refact",    "command-r", "codeshell",        "exaone",    "minerva-7b", "mpt",
-    "olmo",      "jais",      "qwen35",           "smaug-bpe", "dbrx"};
+// How byte-pair tokenizers cut text into words (text_cutter.h): the names that llama.cpp knows. Not
+// among them are those that merge raw text (gemma4, granite-embed-multi-311m, sarvam-moe,
+// whitespace): llama.cpp asserts there that no token holds a space.
+constexpr std::string_view kCutters =
+    "gpt-2, qwen2, qwen35, llama3, llama-v3, llama-bpe, gpt-4o, tekken, smollm, deepseek-llm, "
+    "deepseek-coder, deepseek-v3, deepseek-r1-qwen, falcon, falcon3, falcon-h1, default, "
+    "a.x-4.0, afmoe, bailingmoe, bailingmoe2, bloom, chameleon, chatglm-bpe, codeshell, "
+    "cohere2moe, command-r, dbrx, exaone, exaone-moe, exaone4, f2llmv2, gigachat, glm4, glm5, "
+    "gpt3-finnish, granite-docling, granite-embed-multi-97m, grok-2, hunyuan, hunyuan-dense, "
+    "hy_v4, jais, jais-2, jina-de, jina-es, jina-v1-en, jina-v2-code, jina-v2-de, jina-v2-es, "
+    "jina-v5-nano, joyai-llm, kanana2, kimi-k2, kormo, laguna, lfm2, llada-moe, llama4, "
+    "megrez, mellum, mellum2, midm-2.0, minerva-7b, minicpm5, minimax-m2, modern-bert, mpt, "
+    "olmo, phi-2, pixtral, poro-chat, refact, roberta-bpe, seed-coder, smaug-bpe, solar-open, "
+    "spark2_5, stablelm2, starcoder, superbpe, talkie, tiny_aya, trillion, ufakzeka, viking, "
+    "youtu";
 
 Status check_cutter(const GgufFile& file) {
   HEED_ASSIGN(const std::string pre, file.text("tokenizer.ggml.pre", ""));
-  if (std::find(std::begin(kCutters), std::end(kCutters), pre) != std::end(kCutters)) {
-    return Status::ok();
-  }
-  std::string known;
-  for (const std::string_view name : kCutters) known += cat(known.empty() ? "" : ", ", name);
-  return error(Code::kUnsupported, "tokenizer.ggml.pre is '", pre.substr(0, 64),
-               "', which would need a stack as long as the text; supported are ", known,
+  const std::vector<std::string_view> names = cutter_names();
+  if (std::find(names.begin(), names.end(), pre) != names.end()) return Status::ok();
+  return error(Code::kUnsupported, "tokenizer.ggml.pre is ",
+               pre.empty() ? "missing" : cat("'", pre.substr(0, 64), "'"),
+               ", which says how text is cut into words; supported are ", kCutters,
                "; convert the model again with the name that fits its tokenizer");
 }
 
@@ -204,6 +209,17 @@ Status check_special_ids(const GgufFile& file, bool byte_pairs, uint64_t vocabul
 }
 
 }  // namespace
+
+std::vector<std::string_view> cutter_names() {
+  constexpr std::string_view kBetween = ", ";
+  std::vector<std::string_view> names;
+  for (size_t at = 0; at < kCutters.size();) {
+    const size_t end = std::min(kCutters.find(kBetween, at), kCutters.size());
+    names.push_back(kCutters.substr(at, end - at));
+    at = end + kBetween.size();
+  }
+  return names;
+}
 
 Status check_vocabulary(const GgufFile& file) {
   HEED_ASSIGN(const std::string kind, file.text("tokenizer.ggml.model", ""));

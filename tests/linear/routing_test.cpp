@@ -77,8 +77,11 @@ Choice chosen_by_formula(const std::vector<float>& logits, size_t used, const Ro
   for (const float x : logits) all += std::exp(static_cast<double>(x));
   for (size_t e = 0; e < n; ++e) {
     const double x = std::exp(static_cast<double>(logits[e]));
-    score[e] = rule.score == RouterScore::kSoftmax ? x / all : x / (1 + x);
-    key[e] = score[e] + (bias != nullptr ? static_cast<double>(bias[e]) : 0);
+    score[e] = rule.score == RouterScore::kSoftmax   ? x / all
+               : rule.score == RouterScore::kSigmoid ? x / (1 + x)
+                                                     : x;
+    key[e] = (rule.score == RouterScore::kLogits ? static_cast<double>(logits[e]) : score[e]) +
+             (bias != nullptr ? static_cast<double>(bias[e]) : 0);
   }
   const auto order_of = [](const std::vector<double>& values) {
     std::vector<int32_t> order(values.size());
@@ -106,7 +109,8 @@ Choice chosen_by_formula(const std::vector<float>& logits, size_t used, const Ro
     c.experts.push_back(e);
     sum += score[static_cast<size_t>(e)];
   }
-  const double divisor = rule.normalised ? std::max(sum, 0x1p-14) : 1;
+  const bool of_chosen = rule.score == RouterScore::kLogits;
+  const double divisor = of_chosen ? sum : rule.normalised ? std::max(sum, 0x1p-14) : 1;
   for (const int32_t e : c.experts) {
     const double share = score[static_cast<size_t>(e)] / divisor * static_cast<double>(rule.scale);
     c.shares.push_back(static_cast<float>(share));
@@ -118,13 +122,15 @@ TEST(ChooseExperts, of_every_rule_are_those_of_its_formula) {
   int groups_matter = 0, bias_matters = 0;
   for (uint64_t seed = 0; seed < 400; ++seed) {
     RouterRule rule;
-    rule.score = seed % 2 == 0 ? RouterScore::kSoftmax : RouterScore::kSigmoid;
+    constexpr RouterScore kScores[] = {RouterScore::kSoftmax, RouterScore::kSigmoid,
+                                       RouterScore::kLogits};
+    rule.score = kScores[seed % 3];
     rule.normalised = seed / 2 % 2 == 0;
     rule.scale = seed / 4 % 2 == 0 ? 1.0f : 2.5f;
     constexpr int kGroups[][2] = {{1, 1}, {8, 4}, {4, 1}, {2, 1}};
     rule.groups = kGroups[seed / 8 % 4][0];
     rule.groups_used = kGroups[seed / 8 % 4][1];
-    const size_t experts = seed % 3 == 0 ? 64 : 16, used = 1 + seed % 4;
+    const size_t experts = seed % 7 < 3 ? 64 : 16, used = 1 + seed % 4;
     std::vector<float> logits(experts), bias(experts);
     for (size_t e = 0; e < experts; ++e) {
       logits[e] = static_cast<float>(2 * random_normal(seed, e));
@@ -167,6 +173,11 @@ TEST(ChooseExperts, shares_of_large_logits_are_finite) {
   const Choice c = choose({-3e38f, 3e38f, 1e30f, 3e38f}, 3);
   EXPECT_EQ(c.experts, (std::vector<int32_t>{1, 3, 2}));
   EXPECT_EQ(c.shares, (std::vector<float>{0.5f, 0.5f, 0.0f}));
+  // Chosen first for its bias, and far from the largest logit.
+  const float bias[] = {500, 0, 0};
+  const Choice biased = choose({-200, 200, 1}, 2, {.score = RouterScore::kLogits}, bias);
+  EXPECT_EQ(biased.experts, (std::vector<int32_t>{0, 1}));
+  EXPECT_EQ(biased.shares, (std::vector<float>{0, 1}));
 }
 
 // Whatever the numbers, experts are different ones of the model; what is no number is seen.
@@ -179,7 +190,8 @@ TEST(ChooseExperts, a_nan_reaches_the_shares_and_no_expert_is_out_of_range) {
     EXPECT_EQ(std::set<int32_t>(c.experts.begin(), c.experts.end()).size(), 2u);
     for (const int32_t e : c.experts) EXPECT_TRUE(e >= 0 && e < 4) << e;
     for (const float share : c.shares) EXPECT_TRUE(std::isnan(share)) << share;
-    for (const RouterScore score : {RouterScore::kSoftmax, RouterScore::kSigmoid}) {
+    for (const RouterScore score :
+         {RouterScore::kSoftmax, RouterScore::kSigmoid, RouterScore::kLogits}) {
       const Choice grouped =
           choose(logits, 2, {.score = score, .normalised = false, .groups = 2, .groups_used = 1});
       EXPECT_EQ(grouped.experts[0] / 2, grouped.experts[1] / 2) << "of one group";

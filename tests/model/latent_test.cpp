@@ -56,6 +56,27 @@ TEST(LatentFile, numbers_are_read) {
   EXPECT_EQ(plain->router, (RouterRule{.normalised = false}));
 }
 
+// GLM 4.7 Flash, as it was converted before the key was written: llama.cpp knows it by its sizes.
+TEST(LatentFile, a_router_that_is_not_named_is_known_by_the_sizes) {
+  constexpr int kGlm = 154880;
+  const auto score = [](int layers, int vocabulary, int gating) {
+    tiny::Spec spec = tiny::expert_spec("deepseek2");
+    spec.layers = layers;
+    spec.vocab = vocabulary;
+    spec.embd = 4 * 4;
+    spec.tied = true;
+    if (gating >= 0) spec.integers = {{"expert_gating_func", static_cast<uint32_t>(gating)}};
+    const auto h = read(tiny::make_file(spec));
+    EXPECT_TRUE(h.is_ok()) << h.message();
+    return h.is_ok() ? h->router.score : RouterScore::kLogits;
+  };
+  EXPECT_EQ(score(47, kGlm, -1), RouterScore::kSigmoid);
+  EXPECT_EQ(score(48, kGlm, 0), RouterScore::kSigmoid);
+  EXPECT_EQ(score(47, kGlm, 1), RouterScore::kSoftmax) << "the file says so";
+  EXPECT_EQ(score(46, kGlm, -1), RouterScore::kSoftmax);
+  EXPECT_EQ(score(47, 80, -1), RouterScore::kSoftmax);
+}
+
 // As files were before attn_kv_b was split: the message says what to do.
 TEST(LatentFile, the_old_form_is_refused_with_the_way_out) {
   for (const char* key : {"key_length_mla", "value_length_mla"}) {

@@ -159,6 +159,10 @@ inline const OracleVariant kLatentVariants[] = {
        s.integers = {{"expert_gating_func", 3}};
        s.numbers.emplace_back("expert_weights_scale", 1.5f);
      })},
+    {"deepseek2_softmax_of_the_chosen_with_bias_and_groups", make_latent([](tiny::Spec& s) {
+       choose_as_v3(s);
+       s.integers[0].second = 3;
+     })},
     {"deepseek2_experts_from_the_first_layer", make_latent([](tiny::Spec& s) {
        s.dense_layers = 0;
        s.shared_experts = 1;
