@@ -10,12 +10,12 @@ namespace {
 
 std::vector<PrefillShape> shapes() {
   std::vector<PrefillShape> all{
-      {.heads = 2, .kv_heads = 1, .rows = 330},
-      {.heads = 3, .kv_heads = 3, .before = 150, .rows = 200},
+      {.heads = 2, .kv_heads = 1, .rows = 270},
+      {.heads = 3, .kv_heads = 3, .before = 150, .rows = 140},
       {.heads = 6, .kv_heads = 2, .d = 16, .before = 3, .rows = 129},
-      {.heads = 2, .kv_heads = 2, .rows = 300, .mask = MaskKind::kWindow, .window = 100},
+      {.heads = 2, .kv_heads = 2, .rows = 200, .mask = MaskKind::kWindow, .window = 100},
       {.heads = 2, .kv_heads = 1, .rows = 1},
-      {.heads = 14, .kv_heads = 2, .d = 64, .before = 64, .rows = 190},
+      {.heads = 14, .kv_heads = 2, .d = 64, .before = 64, .rows = 100},
   };
   for (size_t i = 0; i < all.size(); ++i) all[i].seed = i + 1;
   return all;

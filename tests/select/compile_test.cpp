@@ -243,7 +243,7 @@ TEST(Compile, what_is_no_key_set_or_does_not_fit_is_refused) {
     return select::compile(keys, problem.call(), layout.units()[0], room, plan);
   };
   const std::vector<KeyRange> ranges{{0, 100}, {200, 10}, {300, 90}};
-  const std::vector<int32_t> columns{450, 460}, falling{460, 450};
+  const std::vector<int32_t> columns{150, 160}, falling{160, 150};
   const select::PlanRoom enough{1000, 1000, 1000, 1000};
   EXPECT_TRUE(compiles({ranges, columns, 70}, enough));
   EXPECT_FALSE(compiles({ranges, falling, 70}, enough));
