@@ -34,6 +34,7 @@ struct Range {
   // Index into Plan::tile_masks, or -1: [rows][pages] explicit masks, row-major, where pages is len
   // (source 1: len / 64 rounded up; bit i of page j is entry 64 j + i of the range).
   int32_t tile_mask = -1;
+  bool one_mask = false;  // tile_mask names one row [pages] that holds for all rows of the item
 };
 
 // One query tile and what it reads.

@@ -8,6 +8,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "heed/format.h"
 #include "heed/kv.h"
@@ -16,6 +17,8 @@
 #include "heed/view.h"
 
 namespace heed {
+
+class PrefillPolicy;
 
 enum class RopeScaling : uint8_t {
   kNone,
@@ -65,6 +68,8 @@ struct EngineOptions {
   bool beyond_context = false;  // let sequences run past the trained context (speed tests only)
   int max_sequences = 64;       // decoded together, up to kMaxSequences
   uint64_t max_kv_bytes = 0;    // 0: no limit
+  // Which keys the rows of prompts read; null: all that they see. Generated tokens read all.
+  std::shared_ptr<const PrefillPolicy> prefill = {};
 };
 
 struct PrefillOptions {
@@ -82,6 +87,27 @@ struct SeqToken {
   Token token;
 };
 
+// What a prefill policy made of one layer's prompt rows. Counted in the plans that were run, which
+// the counters of the runs confirm.
+struct LayerSelection {
+  struct Head {
+    uint64_t tiles = 0;                         // (query row, page of 64 keys) computed
+    uint64_t pairs = 0;                         // (query row, key) read
+    uint64_t dense_tiles = 0, dense_pairs = 0;  // the same without a policy
+
+    // Computed share of the (query row, key) pairs; 1 where there were none.
+    double density() const {
+      return dense_pairs == 0 ? 1.0 : static_cast<double>(pairs) / static_cast<double>(dense_pairs);
+    }
+    // The same in tiles, which is what time goes with.
+    double tile_density() const {
+      return dense_tiles == 0 ? 1.0 : static_cast<double>(tiles) / static_cast<double>(dense_tiles);
+    }
+  };
+  std::string fallback;     // why the layer attended densely against the policy; empty: it did not
+  std::vector<Head> heads;  // query heads
+};
+
 // Measured in the run itself; counters grow until reset_report.
 struct Report {
   double load_s = 0, prefill_s = 0, decode_s = 0;
@@ -95,6 +121,8 @@ struct Report {
   StoreBytes kv;
   uint64_t peak_resident = 0;  // bytes, of the process
   uint64_t attention_tiles = 0;
+  double selection_s = 0;                 // of attention_s: choosing what prompt rows read
+  std::vector<LayerSelection> selection;  // [layers]; none without a prefill policy
 };
 
 class Engine {

@@ -153,8 +153,7 @@ void ItemRun::attend_list_pages(const Range& range, int32_t begin, int32_t end) 
     const int32_t page = range.begin + i;
     const int32_t slot0 = page * kPageTokens;
     const uint64_t live = list_->live != nullptr ? list_->live[page] : ~uint64_t{0};
-    const bool full = latest_first_ <= slot0 && earliest_end_ >= int64_t{slot0} + kPageTokens &&
-                      live == ~uint64_t{0} && range.tile_mask < 0;
+    const bool full = sees_whole(slot0) && live == ~uint64_t{0} && range.tile_mask < 0;
     if (!full && !mask_rows(range, i, slot0, live)) continue;
     page_.mask = full ? nullptr : scratch_.mask;
     if (general_) set_extras(nullptr, slot0, std::min(kPageTokens, list_->len - slot0));
@@ -200,10 +199,16 @@ void ItemRun::attend_gathered(const Range& range, int32_t begin, int32_t end) {
 uint64_t ItemRun::tile_mask(const Range& range, int page, int token) const {
   if (range.tile_mask < 0) return ~uint64_t{0};
   const int64_t pages = range.source == 0 ? range.len : pages_for(range.len);
-  return plan_.tile_masks[static_cast<size_t>(range.tile_mask + token * pages + page)];
+  const int64_t row = range.one_mask ? 0 : token * pages;
+  return plan_.tile_masks[static_cast<size_t>(range.tile_mask + row + page)];
 }
 
 bool ItemRun::mask_rows(const Range& range, int page, int32_t slot0, uint64_t live) {
+  if ((range.tile_mask < 0 || range.one_mask) && sees_whole(slot0)) {
+    const uint64_t mask = live & tile_mask(range, page, 0);
+    std::fill_n(scratch_.mask, rows_, mask);
+    return mask != 0;
+  }
   uint64_t any = 0;
   for (int t = 0; t < item_->rows; ++t) {
     const int row = t * n_heads_;

@@ -38,6 +38,10 @@ class ItemRun {
   void pack_queries(int rot);
   void attend_list_pages(const Range& range, int32_t begin, int32_t end);
   void attend_gathered(const Range& range, int32_t begin, int32_t end);
+  // Whether every row sees all slots of the page that begins at slot0.
+  bool sees_whole(int32_t slot0) const {
+    return latest_first_ <= slot0 && earliest_end_ >= int64_t{slot0} + kPageTokens;
+  }
   // Fills masks for slots [slot0, slot0 + 64) and says whether any row reads one.
   bool mask_rows(const Range& range, int page, int32_t slot0, uint64_t live);
   bool mask_gathered(const Range& range, int page, const int32_t* slots, int n);

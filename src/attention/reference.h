@@ -143,7 +143,8 @@ inline auto plan_reads(const Plan& plan, const Call& call) {
                                                  : plan.gather[range.begin + i];
           if (slot >= call.seqs[s].lists[g].len) continue;
           const int64_t pages = (entries + kPageTokens - 1) / kPageTokens;
-          const int64_t at = range.tile_mask + (row - item.row) * pages + i / kPageTokens;
+          const int64_t mask_row = range.one_mask ? 0 : row - item.row;
+          const int64_t at = range.tile_mask + mask_row * pages + i / kPageTokens;
           if (range.tile_mask >= 0 && !((plan.tile_masks[at] >> (i % kPageTokens)) & 1)) continue;
           all.push_back({static_cast<int32_t>(slot), range.tag, range.rot});
         }

@@ -247,9 +247,10 @@ Status check_range(const Call& call, const Plan& plan, const Item& item, const R
   HEED_TRY(check_source(plan, range, list, i));
   if (range.tile_mask < 0) return {};
   const int64_t pages = range.source == 0 ? range.len : pages_for(range.len);
-  if (range.tile_mask + item.rows * pages > static_cast<int64_t>(plan.tile_masks.size())) {
-    return error(Code::kOutOfRange, "item ", i, ": tile masks [", range.tile_mask, ", ",
-                 range.tile_mask + item.rows * pages, ") of ", plan.tile_masks.size());
+  const int64_t end = range.tile_mask + (range.one_mask ? 1 : item.rows) * pages;
+  if (end > static_cast<int64_t>(plan.tile_masks.size())) {
+    return error(Code::kOutOfRange, "item ", i, ": tile masks [", range.tile_mask, ", ", end,
+                 ") of ", plan.tile_masks.size());
   }
   return {};
 }

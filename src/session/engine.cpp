@@ -102,6 +102,11 @@ Result<std::unique_ptr<Engine::Impl>> Engine::Impl::create(std::shared_ptr<Model
   impl->options.v = options.v.value_or(info.v_in_k ? *impl->options.k : info.default_v);
   HEED_TRY(check_formats(info, impl->options));
   const Hyperparameters& hyper = impl->hyper();
+  if (hyper.arch->encoder && impl->options.prefill != nullptr) {
+    return error(Code::kUnsupported, "prefill policy ", impl->options.prefill->text(), ": ",
+                 info.architecture, " models read in both directions, prefill policies are for ",
+                 "models that generate; leave the policy out");
+  }
   HEED_TRY(settle_encoder(hyper, impl->options));
   if (impl->options.context == 0) impl->options.context = hyper.context;
   HEED_ASSIGN(impl->store, Store::create(describe_store(hyper, impl->options, isa)));
@@ -110,8 +115,8 @@ Result<std::unique_ptr<Engine::Impl>> Engine::Impl::create(std::shared_ptr<Model
   const int max_rows = std::max(impl->options.chunk, options.max_sequences);
   HEED_ASSIGN(std::vector<RotaryTable> rotary,
               rotary_tables(hyper, weights, options.rope, impl->options.context));
-  impl->step =
-      std::make_unique<Step>(hyper, std::move(rotary), *impl->store, isa, threads, max_rows);
+  impl->step = std::make_unique<Step>(hyper, std::move(rotary), *impl->store, isa, threads,
+                                      max_rows, impl->options.prefill);
   HEED_TRY(check_threads_available(threads - 1));  // this thread works too
   ggml_threadpool_params params = ggml_threadpool_params_default(threads);
   // Workers poll for the next graph before they sleep, 131,072 rounds per unit: about 2 ms, enough
@@ -229,6 +234,8 @@ Report Engine::report() const {
   r.kv = impl_->store->bytes();
   r.peak_resident = peak_resident_bytes();
   r.attention_tiles = impl_->step->attention_tiles;
+  r.selection_s = impl_->step->selection_s;
+  r.selection = impl_->step->selections.report();
   return r;
 }
 
@@ -237,7 +244,8 @@ void Engine::reset_report() {
   impl_->prompt_tokens = impl_->generated_tokens = impl_->steps = impl_->decode_builds = 0;
   impl_->builds_at_reset = impl_->graphs->builds();
   impl_->last_order = PrefillOrder::kAuto;
-  impl_->step->attention_s = impl_->step->append_s = 0;
+  impl_->step->attention_s = impl_->step->append_s = impl_->step->selection_s = 0;
+  impl_->step->selections.reset_report();
   impl_->step->attention_tiles = 0;
 }
 

@@ -72,8 +72,9 @@ struct Engine::Impl {
 
   Status prefill(SeqId seq, std::span<const Token> tokens, const PrefillOptions& options);
   Status prefill_chunks(SeqId seq, std::span<const Token> tokens, const PrefillOptions& options);
-  Status prefill_chunk(SeqId seq, std::span<const Token> tokens, bool last,
-                       const PrefillOptions& options, int64_t first_row);
+  // The next tokens of a prompt at these positions.
+  Status prefill_chunk(SeqId seq, std::span<const Token> tokens, PromptSpan prompt,
+                       const PrefillOptions& options);
   Status prefill_layers(SeqId seq, std::span<const Token> tokens, const PrefillOptions& options);
   // The options' order, or the cheaper one for a prompt of so many tokens with the sequence's
   // adapters.

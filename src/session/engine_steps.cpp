@@ -185,12 +185,13 @@ Status Engine::Impl::prefill(SeqId seq, std::span<const Token> tokens, const Pre
 Status Engine::Impl::prefill_chunks(SeqId seq, std::span<const Token> tokens,
                                     const PrefillOptions& call) {
   const auto total = static_cast<int64_t>(tokens.size());
+  const int64_t first = store->next_position(seq);
   for (int64_t done = 0; done < total;) {
     const int64_t n = std::min<int64_t>(options.chunk, total - done);
-    const bool last = done + n == total;
     const auto start = Clock::now();
-    const Status status = prefill_chunk(
-        seq, tokens.subspan(static_cast<size_t>(done), static_cast<size_t>(n)), last, call, done);
+    const Status status =
+        prefill_chunk(seq, tokens.subspan(static_cast<size_t>(done), static_cast<size_t>(n)),
+                      {first, first + total}, call);
     prefill_s += seconds_since(start);
     HEED_TRY(status);
     done += n;
@@ -200,15 +201,17 @@ Status Engine::Impl::prefill_chunks(SeqId seq, std::span<const Token> tokens,
   return Status::ok();
 }
 
-Status Engine::Impl::prefill_chunk(SeqId seq, std::span<const Token> tokens, bool last,
-                                   const PrefillOptions& call, int64_t first_row) {
+Status Engine::Impl::prefill_chunk(SeqId seq, std::span<const Token> tokens, PromptSpan prompt,
+                                   const PrefillOptions& call) {
+  const int64_t first_row = store->next_position(seq) - prompt.first;
+  const bool last = prompt.first + first_row + static_cast<int64_t>(tokens.size()) == prompt.end;
   const GraphShape shape =
       chunk_shape(static_cast<int>(tokens.size()), last, static_cast<bool>(call.on_logits));
   Logits target;
   if (last || call.on_logits) {
     HEED_ASSIGN(target, logits_target(seq));
   }
-  const SeqSpan span{seq, tokens};
+  const SeqSpan span{.id = seq, .tokens = tokens, .prompt = prompt};
   StepGraph* graph = nullptr;
   HEED_TRY(run_step({&span, 1}, shape, call.cancel, &graph));
   logits.at(seq) = nullptr;  // those of an earlier token are not this one's

@@ -78,6 +78,9 @@ Result<std::string> engine_lines(Engine::Impl& engine) {
   for (size_t i = 0; i < ropes.size(); ++i) {
     text += cat("rotation", i, "=", rope_text(engine, ropes[i]), "\n");
   }
+  if (engine.options.prefill != nullptr) {
+    text += cat("prefill=", one_line(engine.options.prefill->text()), "\n");
+  }
   return cat(text, "products=", info.linear, "\n");
 }
 

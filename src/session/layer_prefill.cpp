@@ -110,11 +110,13 @@ class LayerPrefill {
     const bool ends = in_last_layer && at + n == total();
     const GraphShape shape = chunk_shape(n, ends, static_cast<bool>(call_.on_logits));
     if (layer == 0) turn(at, n);
+    const int64_t first = engine_.store->next_position(seq_);
     const SeqSpan span{.id = seq_,
                        .tokens = tokens_.subspan(static_cast<size_t>(at), static_cast<size_t>(n)),
                        .filled = at,
                        .hidden = hidden(at),
-                       .angles = &angles_};
+                       .angles = &angles_,
+                       .prompt = {first, first + total()}};
     HEED_ASSIGN(
         StepGraph * graph,
         engine_.graph_of({&span, 1}, layer_shape(engine_.hyper(), layer, shape), call_.cancel));

@@ -132,6 +132,10 @@ Result<Costs> costs_of(const GgufFile& file, const Hyperparameters& hyper,
   HEED_TRY(add_graphs(hyper, *weights, model.threads, engine, run, adaptation.key, rows, costs));
   HEED_ASSIGN(const uint64_t scratch,
               workspace_bytes(hyper, rows, model.threads, isa, run.prompt + run.answer));
+  HEED_ASSIGN(const uint64_t selections,
+              PromptSelection::bytes_of(hyper, engine.prefill.get(), rows, run.prompt + run.answer,
+                                        model.threads));
+  costs.compute += selections;
   costs.compute += LinearWorkspace::bytes_of(weights->most_inputs(), model.threads);
   costs.compute +=
       Step::bytes_of(hyper, model.threads, std::max(engine.chunk, engine.max_sequences));

@@ -38,8 +38,9 @@ int largest_kv_row(const Hyperparameters& hyper) {
 }  // namespace
 
 Step::Step(const Hyperparameters& hyper, std::vector<RotaryTable> rotary, Store& store, Isa isa,
-           int threads, int max_rows)
-    : hyper_(hyper),
+           int threads, int max_rows, std::shared_ptr<const PrefillPolicy> policy)
+    : selections(hyper, std::move(policy)),
+      hyper_(hyper),
       store_(store),
       isa_(isa),
       workspace_(isa, threads),
@@ -80,6 +81,8 @@ uint64_t Step::bytes_of(const Hyperparameters& hyper, int threads, int max_rows)
 Status Step::prepare(std::span<const SeqSpan> seqs, LayerSlice layers) {
   nodes_done_ = 0;
   tiles_pending_ = false;
+  failed_selection_ = nullptr;
+  miscounted_ = false;
   error_ = Status::ok();
   positions_.clear();
   ids_.clear();
@@ -108,13 +111,37 @@ Status Step::prepare(std::span<const SeqSpan> seqs, LayerSlice layers) {
       table.fill(positions_);
     }
   }
+  prompt_step_ = selections.any() && seqs.size() == 1 && seqs[0].prompt.end > 0;
+  if (prompt_step_) HEED_TRY(prepare_selections(seqs[0], layers));
   for (AttendGroup& group : groups_) group.plan.clear();
   for (int layer = layers.first; layer < layers.end; ++layer) {
+    if (selection_of(layer) != nullptr) continue;
     AttendGroup& group = groups_[group_of_[layer]];
     if (!group.plan.items.empty()) continue;  // that of an earlier layer
     const Call call = make_call(group, layer);
     HEED_TRY(plan_dense(call, group.plan));
     HEED_TRY(workspace_.reserve(group.plan, call));
+  }
+  return Status::ok();
+}
+
+Status Step::prepare_selections(const SeqSpan& seq, LayerSlice layers) {
+  int64_t slots = 0;
+  for (int layer = layers.first; layer < layers.end; ++layer) {
+    const SeqRows& rows = rows_[static_cast<size_t>(layer)];
+    for (int g = 0; g < groups_[group_of_[layer]].kv_heads; ++g) {
+      slots = std::max<int64_t>(slots, rows.lists[g].len);
+    }
+  }
+  std::vector<const Selection*> ready;
+  for (int layer = layers.first; layer < layers.end; ++layer) {
+    Selection* selection = selection_of(layer);
+    if (selection == nullptr) continue;
+    if (std::find(ready.begin(), ready.end(), selection) != ready.end()) continue;
+    ready.push_back(selection);
+    const Call call = make_call(groups_[group_of_[layer]], layer);
+    HEED_TRY(selection->prepare(call, seq.prompt, slots, threads_));
+    HEED_TRY(workspace_.reserve(selection->plan(), call));
   }
   return Status::ok();
 }
@@ -188,17 +215,32 @@ void Step::attend(ggml_tensor* node, int layer, int member, int members) {
   call.q = rows_of(node->src[0]);
   if (node->src[2] != nullptr) call.sinks = static_cast<const float*>(node->src[2]->data);
   call.out = View<float, 3>::contiguous(static_cast<float*>(node->data), call.out.shape);
-  run(group.plan, call, workspace_, member, members);
+  Selection* selection = selection_of(layer);
+  if (selection != nullptr) {
+    const bool selected = selection->run(call, layer, isa_, member, members);
+    if (member == 0) selection_s += seconds_since(start);
+    if (!selected) {
+      if (member == 0) failed_selection_ = selection;
+      return;
+    }
+  }
+  run(selection != nullptr ? selection->plan() : group.plan, call, workspace_, member, members);
   if (member == 0) {
     tiles_pending_ = true;
+    counted_layer_ = layer;
     attention_s += seconds_since(start);
   }
 }
 
 // The counters of a run are complete when all members have left it: one node later.
 void Step::collect_tiles() {
-  if (tiles_pending_) attention_tiles += counters(workspace_).tiles;
+  if (!tiles_pending_) return;
   tiles_pending_ = false;
+  const uint64_t tiles = counters(workspace_).tiles;
+  attention_tiles += tiles;
+  if (!prompt_step_) return;
+  const Call call = make_call(groups_[group_of_[counted_layer_]], counted_layer_);
+  miscounted_ = !selections.count(counted_layer_, call, tiles) || miscounted_;
 }
 
 bool Step::should_stop() {
@@ -207,11 +249,15 @@ bool Step::should_stop() {
   } else if (cancel != nullptr && cancel->cancelled()) {
     error_ = Status(Code::kCancelled, "the step was cancelled");
   }
-  return !error_.is_ok();
+  return !error_.is_ok() || failed_selection_ != nullptr;
 }
 
 Status Step::finish() {
   collect_tiles();
+  if (failed_selection_ != nullptr) return failed_selection_->failure();
+  if (miscounted_ && error_.is_ok()) {
+    return error(Code::kInternal, "attention computed other tiles than its plan says");
+  }
   return error_;
 }
 

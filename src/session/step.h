@@ -13,6 +13,7 @@
 #include "heed/attention.h"
 #include "heed/engine.h"
 #include "model/hyperparameters.h"
+#include "session/prompt_selection.h"
 #include "session/rotary_table.h"
 
 struct ggml_tensor;
@@ -26,6 +27,8 @@ struct SeqSpan {
   const float* hidden = nullptr;  // [tokens, embd] in front of the first layer, when not layer 0
   // Of all rows of its filling, when it is alone in the step; else the step computes its own.
   const std::vector<RotaryTable>* angles = nullptr;
+  // Positions of the whole prompt that the rows are of; end 0: they are none of a prompt.
+  PromptSpan prompt = {};
 };
 
 // Layers [first, end) of a model.
@@ -53,9 +56,9 @@ struct AttendGroup {
 };
 
 struct Step {
-  // `rotary` by Hyperparameters::ropes.
+  // `rotary` by Hyperparameters::ropes; `policy` may be null.
   Step(const Hyperparameters& hyper, std::vector<RotaryTable> rotary, Store& store, Isa isa,
-       int threads, int max_rows);
+       int threads, int max_rows, std::shared_ptr<const PrefillPolicy> policy = nullptr);
   // What that takes whatever a step does; the workspace grows with what it attends to.
   static uint64_t bytes_of(const Hyperparameters& hyper, int threads, int max_rows);
   Step(const Step&) = delete;
@@ -82,7 +85,9 @@ struct Step {
   std::vector<LayerOp> ops;  // [layers]
 
   double attention_s = 0, append_s = 0;  // member 0's wall clock
+  double selection_s = 0;                // of attention_s
   uint64_t attention_tiles = 0;
+  PromptSelection selections;
 
  private:
   Call make_call(const AttendGroup& group, int layer) const;
@@ -92,6 +97,10 @@ struct Step {
   void rotate_keys(const ggml_tensor* k, Rotary rotary, float* out, int64_t begin,
                    int64_t end) const;
   void collect_tiles();
+  // A selection for every layer that the policy has one for, and room to run it.
+  Status prepare_selections(const SeqSpan& seq, LayerSlice layers);
+  // Of a layer in the step at hand; null: it attends densely.
+  Selection* selection_of(int layer) const { return prompt_step_ ? selections.of(layer) : nullptr; }
 
   const Hyperparameters& hyper_;
   Store& store_;
@@ -114,6 +123,12 @@ struct Step {
 
   int nodes_done_ = 0;
   bool tiles_pending_ = false;
+  int counted_layer_ = 0;     // whose run that was
+  bool prompt_step_ = false;  // its rows are a prompt's, and there is a policy
+  // The selection that failed, or whose plan was not what ran. Its message is made behind the
+  // graph.
+  const Selection* failed_selection_ = nullptr;
+  bool miscounted_ = false;
   Status error_;  // of member 0, which alone decides that a step ends early
 };
 

@@ -300,6 +300,43 @@ TEST(PlanBits, explicit_masks_of_ones_equal_dense) {
   }
 }
 
+TEST(PlanBits, one_mask_row_equals_a_copy_for_each_row) {
+  int shared = 0;
+  for (uint64_t seed = 1; seed <= 40; ++seed) {
+    for (Isa isa : tested_isas()) {
+      AttentionCase c{.isa = isa,
+                      .heads = 6,
+                      .kv_heads = 2,
+                      .dk = 32,
+                      .dv = 32,
+                      .seqs = {{30, 300}, {9, 9}},
+                      .seed = seed};
+      c.plan = PlanKind::kMixed;
+      c.tile_masks = true;
+      AttentionProblem problem(c);
+      const Output one = problem.run(2);
+      Plan& plan = problem.plan();
+      for (const Item& item : plan.items) {
+        for (int i = item.range; i < item.range + item.ranges; ++i) {
+          Range& range = plan.ranges[i];
+          if (!range.one_mask) continue;
+          const int pages =
+              range.source == 0 ? range.len : (range.len + kPageTokens - 1) / kPageTokens;
+          const int32_t row = range.tile_mask;
+          range.one_mask = false;
+          range.tile_mask = static_cast<int32_t>(plan.tile_masks.size());
+          for (int t = 0; t < item.rows; ++t) {
+            for (int j = 0; j < pages; ++j) plan.tile_masks.push_back(plan.tile_masks[row + j]);
+          }
+          ++shared;
+        }
+      }
+      expect_same(problem.run(2), one);
+    }
+  }
+  EXPECT_GT(shared, 100);
+}
+
 // What a call leaves in its workspace (scratch, partial results, the counter that deals units) does
 // not reach the next one: other shapes, other units, another number of members.
 TEST(RunBits, calls_that_share_a_workspace_do_not_see_each_other) {

@@ -53,6 +53,12 @@ const Fault kFaults[] = {
     {"tag", "tag 1 of 1", [](Plan& p, Call&) { p.ranges[0].tag = 1; }},
     {"rotation delta", "rotation delta 3", [](Plan& p, Call&) { p.ranges[0].rot = 3; }},
     {"tile masks", "tile masks [", [](Plan& p, Call&) { p.ranges[0].tile_mask = 0; }},
+    {"one mask row", "tile masks [0, 3) of 2",
+     [](Plan& p, Call&) {
+       p.tile_masks = {0, 0};
+       p.ranges[0].tile_mask = 0;
+       p.ranges[0].one_mask = true;
+     }},
     {"gather entries", "gather entries [", [](Plan& p, Call&) { p.ranges[0].source = 1; }},
     {"gathered slot", "gathered slot 100000 of",
      [](Plan& p, Call&) {

@@ -73,7 +73,8 @@ class PlainAttention {
     const int pages = gather ? (range.len + kPageTokens - 1) / kPageTokens : range.len;
     for (int i = 0; i < pages; ++i) {
       uint64_t mask = ~uint64_t{0};
-      if (range.tile_mask >= 0) mask = plan.tile_masks[range.tile_mask + row * pages + i];
+      const int mask_row = range.one_mask ? 0 : row;
+      if (range.tile_mask >= 0) mask = plan.tile_masks[range.tile_mask + mask_row * pages + i];
       for (int b = 0; b < kPageTokens; ++b) {
         const int entry = i * kPageTokens + b;
         if (!(mask >> b & 1) || (gather && entry >= range.len)) continue;

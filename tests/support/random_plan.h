@@ -73,13 +73,20 @@ class RandomPlanner {
     return first;
   }
 
+  // None, one row for all, or one for each row.
+  void add_masks(const Item& item, int pages, Range& range) {
+    if (!case_.tile_masks || random_.below(4) == 0) return;
+    range.one_mask = random_.below(3) == 0;
+    range.tile_mask = make_masks((range.one_mask ? 1 : item.rows) * pages);
+  }
+
   void make_page_ranges(const Item& item, int tag) {
     const int pages =
         (call_.seqs[item.seq].lists[item.kv_head].len + kPageTokens - 1) / kPageTokens;
     for (int p = static_cast<int>(random_.below(2)); p < pages;) {
       const int len = std::min<int>(pages - p, 1 + static_cast<int>(random_.below(4)));
       Range range{p, len, 0, static_cast<uint8_t>(tag), any_delta(), -1};
-      if (case_.tile_masks && random_.below(4) != 0) range.tile_mask = make_masks(item.rows * len);
+      add_masks(item, len, range);
       plan_.ranges.push_back(range);
       p += len + static_cast<int>(random_.below(3));
     }
@@ -96,7 +103,7 @@ class RandomPlanner {
     if (n == 0) return;
     Range range{begin, n, 1, static_cast<uint8_t>(tag), any_delta(), -1};
     const int pages = (n + kPageTokens - 1) / kPageTokens;
-    if (case_.tile_masks && random_.below(4) != 0) range.tile_mask = make_masks(item.rows * pages);
+    add_masks(item, pages, range);
     plan_.ranges.push_back(range);
   }
 
