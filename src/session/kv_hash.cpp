@@ -79,7 +79,8 @@ Result<std::string> engine_lines(Engine::Impl& engine) {
     text += cat("rotation", i, "=", rope_text(engine, ropes[i]), "\n");
   }
   if (engine.options.prefill != nullptr) {
-    text += cat("prefill=", one_line(engine.options.prefill->text()), "\n");
+    const std::string_view prefill = engine.options.prefill->text();  // whole: it decides
+    text += cat("prefill=", one_line(prefill, prefill.size()), "\n");
   }
   return cat(text, "products=", info.linear, "\n");
 }

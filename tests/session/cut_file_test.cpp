@@ -95,6 +95,7 @@ TEST(CutFile, faults_elsewhere_end_the_process_as_they_would) {
 TEST(CutFile, a_load_ends_with_an_error_wherever_the_file_is_cut) {
   tiny::Spec spec;
   spec.ff = 512;
+  spec.weight_type = tiny::kTensorQ4_0;  // packed, or dequantised
   const std::vector<uint8_t> good = tiny::make_file(spec).encode().bytes;
   for (const Weights weights : {Weights::kAsStored, Weights::kF32}) {
     int cuts = 0;
@@ -120,7 +121,9 @@ TEST(CutFile, a_load_ends_with_an_error_wherever_the_file_is_cut) {
 }
 
 TEST(CutFile, a_part_of_a_set_that_is_cut_is_named) {
-  tiny::SplitFiles set(tiny::make_file(tiny::Spec{}), 3);
+  tiny::Spec spec;
+  spec.weight_type = tiny::kTensorQ4_0;
+  const tiny::SplitFiles set(tiny::make_file(spec), 3);
   bool cut = false;
   ModelOptions options;
   options.threads = 1;
