@@ -57,7 +57,7 @@ struct Parameter {
   double least = 0, most = 0;  // of a number, both inclusive
   std::string_view choices = {};
   std::string_view unit = {};  // "tokens"
-  std::string_view help;
+  std::string_view help = {};
   std::string_view aliases = {};  // other projects' names
   bool optional = false;          // a file: may be absent
 };
@@ -115,11 +115,11 @@ struct Mechanism {
   std::string_view name;
   std::string_view aliases = {};
   Stage stage = Stage::kPrefill;
-  std::string_view summary;  // one line
-  std::string_view idea;     // one paragraph
-  std::string_view formula;  // lines
-  std::string_view paper;
-  std::string_view cost;  // lines; T rows, S keys, D head size
+  std::string_view summary = {};  // one line
+  std::string_view idea = {};     // one paragraph
+  std::string_view formula = {};  // lines
+  std::string_view paper = {};
+  std::string_view cost = {};  // lines; T rows, S keys, D head size
   Needs needs = Needs::kNothing;
   std::string_view without = {};  // what it does without what it needs
   uint32_t capabilities = 0;

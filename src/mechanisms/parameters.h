@@ -5,14 +5,14 @@
 
 namespace heed {
 
-inline constexpr double kMostKeys = 1 << 28;  // of a list
+inline constexpr double kMostListKeys = 1 << 28;  // of a list
 
 inline constexpr Parameter kSinkKeys = {
     .name = "n_init",
     .type = ParameterType::kInt,
     .standard = "128",
     .least = 0,
-    .most = kMostKeys,
+    .most = kMostListKeys,
     .unit = "tokens",
     .help = "Keys at the beginning that every row reads",
     .aliases = "n_sink start_size init_num num_retained_start_tokens_in_cache",
@@ -23,7 +23,7 @@ inline constexpr Parameter kWindowKeys = {
     .type = ParameterType::kInt,
     .standard = "3968",
     .least = 1,
-    .most = kMostKeys,
+    .most = kMostListKeys,
     .unit = "tokens",
     .help = "Nearest keys that a row reads, itself among them",
     .aliases = "window_size recent_size local_window_num num_retained_recent_tokens_in_cache",
@@ -34,7 +34,7 @@ inline constexpr Parameter kVerticalKeys = {
     .type = ParameterType::kInt,
     .standard = "1000",
     .least = 1,
-    .most = kMostKeys,
+    .most = kMostListKeys,
     .unit = "tokens",
     .help = "Columns kept, no fewer than the forced ones",
     .aliases = "vertical vertical_size vertical_topk",
@@ -45,7 +45,7 @@ inline constexpr Parameter kSlashDistances = {
     .type = ParameterType::kInt,
     .standard = "6096",
     .least = 1,
-    .most = kMostKeys,
+    .most = kMostListKeys,
     .unit = "tokens",
     .help = "Distances kept, no fewer than the forced ones",
     .aliases = "slash slash_size slash_topk",

@@ -13,8 +13,8 @@ class Corrector;
 struct Row {
   Mechanism about;
   // One of these makes it; a row without any is not part of the build and nobody sees it.
-  Result<std::unique_ptr<PrefillSelector>> (*make_prefill)(const Setting& setting) = nullptr;
-  Result<std::unique_ptr<Corrector>> (*make_corrector)(const Setting& setting) = nullptr;
+  Result<std::unique_ptr<const PrefillSelector>> (*make_prefill)(const Setting& setting) = nullptr;
+  Result<std::unique_ptr<const Corrector>> (*make_corrector)(const Setting& setting) = nullptr;
   bool built_in = false;  // the step itself does it
 
   bool present() const { return built_in || make_prefill != nullptr || make_corrector != nullptr; }

@@ -10,7 +10,7 @@ import tempfile
 import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-ROOMS = {"base", "cpu", "kernels", "linear", "kv", "attention"}
+ROOMS = {"base", "cpu", "kernels", "linear", "kv", "attention", "mechanisms", "policy"}
 
 
 def output(*command):

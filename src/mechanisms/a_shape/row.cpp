@@ -30,8 +30,7 @@ constexpr Row kAShape = {
             .paper = "StreamingLLM: Efficient Streaming Language Models with Attention Sinks "
                      "(2023); pattern name and defaults of MInference and SCBench (2024)",
             .cost = "select: none\nattend: 2 T (n_init + n_local) D multiply-adds a head",
-            .capabilities =
-                kChangesKv | kNeedsSorted | kPerLayerPlan | kPerHead | kGroupShared | kWindowed,
+            .capabilities = kChangesKv | kNeedsSorted | kPerLayerPlan | kGroupShared | kWindowed,
             .invariance = Invariance::kExact,
             .positional = "n_local",
             .parameters = kParameters,

@@ -58,7 +58,7 @@ constexpr Row kBlockTopk = {
                      "Sparse Attention (2024), head pattern block_sparse",
             .cost = "select: (T / block)(S / block) D multiply-adds a head\n"
                     "attend: 2 T min(S, k block) D a head",
-            .capabilities = kChangesKv | kNeedsFullStore | kNeedsSorted | kPerLayerPlan | kPerHead,
+            .capabilities = kChangesKv | kNeedsFullStore | kNeedsSorted | kPerLayerPlan,
             .invariance = Invariance::kRowBlockAligned,
             .row_block = 64,
             .positional = "k",

@@ -19,7 +19,7 @@ constexpr Row kDense = {
             .paper = "FlashAttention: Fast and Memory-Efficient Exact Attention with IO-Awareness "
                      "(2022)",
             .cost = "attend: 2 T S D multiply-adds a head, half of it causal",
-            .capabilities = kPerLayerPlan | kPerHead | kWindowed | kBidirectional,
+            .capabilities = kPerLayerPlan | kWindowed | kBidirectional,
             .invariance = Invariance::kExact,
             .work = [](int64_t tokens, const Setting&) -> std::optional<Work> {
               return exactly(causal_pairs(0, tokens));

@@ -30,7 +30,7 @@ constexpr Parameter kParameters[] = {
         .type = ParameterType::kInt,
         .standard = "1024",
         .least = 0,
-        .most = kMostKeys,
+        .most = kMostListKeys,
         .unit = "tokens",
         .help = "Keys that a head reads at least; a prompt as short is dense",
         .aliases = "flex_prefill_min_budget",
@@ -40,7 +40,7 @@ constexpr Parameter kParameters[] = {
         .type = ParameterType::kInt,
         .standard = "0",
         .least = 0,
-        .most = kMostKeys,
+        .most = kMostListKeys,
         .unit = "tokens",
         .help = "And at most; 0: no limit",
         .aliases = "flex_prefill_max_budget",
@@ -101,7 +101,7 @@ constexpr Row kFlexprefill = {
             .cost = "select: 2 block S D multiply-adds a head and chunk, two partial sorts of S; "
                     "(S / block)^2 D more for query-aware heads\n"
                     "attend: the share of blocks kept",
-            .capabilities = kChangesKv | kNeedsFullStore | kNeedsSorted | kPerLayerPlan | kPerHead,
+            .capabilities = kChangesKv | kNeedsFullStore | kNeedsSorted | kPerLayerPlan,
             .invariance = Invariance::kPerChunk,
             .query_aware = true,
             .row_block = 128,

@@ -56,7 +56,7 @@ constexpr Row kMinference = {
                     "search, once: all candidates on one long text",
             .needs = Needs::kCalibration,
             .without = "every head is vertical_slash with nv and ns",
-            .capabilities = kChangesKv | kNeedsFullStore | kNeedsSorted | kPerLayerPlan | kPerHead,
+            .capabilities = kChangesKv | kNeedsFullStore | kNeedsSorted | kPerLayerPlan,
             .invariance = Invariance::kPerChunk,
             .query_aware = true,
             .row_block = 64,

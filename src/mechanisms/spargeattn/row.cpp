@@ -104,8 +104,8 @@ constexpr Row kSpargeattn = {
                      "(2025)",
             .cost = "select: (T + S) D to pool, (T / 128)(S / 64) D multiply-adds a head\n"
                     "attend: the share of blocks kept",
-            .capabilities = kChangesKv | kNeedsFullStore | kNeedsSorted | kPerLayerPlan | kPerHead |
-                            kBidirectional,
+            .capabilities =
+                kChangesKv | kNeedsFullStore | kNeedsSorted | kPerLayerPlan | kBidirectional,
             .invariance = Invariance::kPerChunk,
             .row_block = 128,
             .positional = "topk",

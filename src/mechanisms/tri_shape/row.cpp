@@ -13,7 +13,7 @@ constexpr Parameter kParameters[] = {
         .type = ParameterType::kInt,
         .standard = "100",
         .least = 0,
-        .most = kMostKeys,
+        .most = kMostListKeys,
         .unit = "tokens",
         .help = "Rows at the end of the whole prompt that read every key",
         .aliases = "num_last_dense_tokens_in_prefill",
@@ -47,7 +47,7 @@ constexpr Row kTriShape = {
                      "pattern of the MInference code",
             .cost = "select: none\nattend: 2 (T (n_init + n_local) + n_last S) D multiply-adds a "
                     "head",
-            .capabilities = kChangesKv | kNeedsFullStore | kNeedsSorted | kPerLayerPlan | kPerHead |
+            .capabilities = kChangesKv | kNeedsFullStore | kNeedsSorted | kPerLayerPlan |
                             kGroupShared | kWindowed,
             .invariance = Invariance::kExact,
             .positional = "n_local",

@@ -89,7 +89,7 @@ constexpr Row kXattention = {
             .paper = "XAttention: Block Sparse Attention with Antidiagonal Scoring (2025)",
             .cost = "select: T S D / stride multiply-adds a head, softmax of T S / stride^2\n"
                     "attend: the share of blocks kept",
-            .capabilities = kChangesKv | kNeedsFullStore | kNeedsSorted | kPerLayerPlan | kPerHead,
+            .capabilities = kChangesKv | kNeedsFullStore | kNeedsSorted | kPerLayerPlan,
             .invariance = Invariance::kRowBlockAligned,
             .row_block = 128,
             .positional = "tau",
