@@ -7,32 +7,32 @@
 
 namespace heed {
 
-extern const Row kDense, kAShape, kTriShape, kVerticalSlash, kBlockTopk, kMinference, kFlexprefill,
-    kXattention, kSpargeattn, kBlockSparseFlash;
-extern const Row kDeltaAttention;
-extern const Row kF32Pages, kF16Pages, kBf16Pages;
+// One line each, in the order of lists and pages; stages are sorted out by the rows themselves.
+#define HEED_ROWS(ROW)   \
+  ROW(kDense)            \
+  ROW(kAShape)           \
+  ROW(kTriShape)         \
+  ROW(kVerticalSlash)    \
+  ROW(kBlockTopk)        \
+  ROW(kMinference)       \
+  ROW(kFlexprefill)      \
+  ROW(kXattention)       \
+  ROW(kSpargeattn)       \
+  ROW(kBlockSparseFlash) \
+  ROW(kDeltaAttention)   \
+  ROW(kF32Pages)         \
+  ROW(kF16Pages)         \
+  ROW(kBf16Pages)
+
+#define HEED_DECLARE(row) extern const Row row;
+HEED_ROWS(HEED_DECLARE)
+#undef HEED_DECLARE
 
 namespace {
 
-constexpr const Row* kRows[] = {
-    // prefill
-    &kDense,
-    &kAShape,
-    &kTriShape,
-    &kVerticalSlash,
-    &kBlockTopk,
-    &kMinference,
-    &kFlexprefill,
-    &kXattention,
-    &kSpargeattn,
-    &kBlockSparseFlash,
-    // correct
-    &kDeltaAttention,
-    // kv
-    &kF32Pages,
-    &kF16Pages,
-    &kBf16Pages,
-};
+#define HEED_ADDRESS(row) &row,
+constexpr const Row* kRows[] = {HEED_ROWS(HEED_ADDRESS)};
+#undef HEED_ADDRESS
 
 }  // namespace
 
