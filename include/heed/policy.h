@@ -103,13 +103,12 @@ bool is_policy_text(std::string_view text);
 
 // --- Verdicts ---
 
-struct LayerShape {
-  int heads = 0, kv_heads = 0;
-  int window = 0;  // 0: sees everything
-};
-
 struct ModelShape {
-  std::vector<LayerShape> layers;
+  struct Layer {
+    int heads = 0, kv_heads = 0;
+    int window = 0;  // 0: sees everything
+  };
+  std::vector<Layer> layers;
   bool causal = true;  // false: an encoder
 };
 
@@ -143,7 +142,7 @@ struct HeadPlan {
 HeadPlan plan_head(const Policy& policy, const ModelShape& model, int layer, int head);
 
 // (query, key) pairs of a head over those of dense; absent: not known before the run.
-std::optional<Work> predicted_density(const HeadPlan& plan, const LayerShape& layer,
+std::optional<Work> predicted_density(const HeadPlan& plan, const ModelShape::Layer& layer,
                                       int64_t tokens);
 
 }  // namespace heed

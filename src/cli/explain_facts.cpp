@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/text.h"
+#include "model/split_set.h"
 #include "session/policy_model.h"
 
 namespace heed::cli {
@@ -17,7 +18,7 @@ std::string chain_text(std::span<const Setting> chain) {
 // Of one layer: a row for the heads that do the same.
 std::vector<ExplainRow> rows_of_layer(const Policy& policy, const ModelShape& shape, int layer,
                                       int64_t tokens) {
-  const LayerShape& l = shape.layers[static_cast<size_t>(layer)];
+  const ModelShape::Layer& l = shape.layers[static_cast<size_t>(layer)];
   std::vector<ExplainRow> rows;
   for (int head = 0; head < l.heads; ++head) {
     const HeadPlan plan = plan_head(policy, shape, layer, head);

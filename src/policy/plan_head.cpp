@@ -10,7 +10,7 @@ namespace heed {
 HeadPlan plan_head(const Policy& policy, const ModelShape& model, int layer, int head) {
   static const Setting kDense = default_setting(*registry().find("dense"));
   HeadPlan plan{kDense, {}};
-  const LayerShape& shape = model.layers[static_cast<size_t>(layer)];
+  const ModelShape::Layer& shape = model.layers[static_cast<size_t>(layer)];
   const int group = std::max(shape.heads / std::max(shape.kv_heads, 1), 1);
   const int kv_head = head / group;
   const Assignment* prefill = policy.at(Stage::kPrefill, layer, head, kv_head);
@@ -24,7 +24,7 @@ HeadPlan plan_head(const Policy& policy, const ModelShape& model, int layer, int
   return plan;
 }
 
-std::optional<Work> predicted_density(const HeadPlan& plan, const LayerShape& layer,
+std::optional<Work> predicted_density(const HeadPlan& plan, const ModelShape::Layer& layer,
                                       int64_t tokens) {
   if (tokens <= 0) return std::nullopt;
   if (plan.prefill.mechanism->name == "dense") return Work{1, 1};

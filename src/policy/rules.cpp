@@ -11,13 +11,13 @@
 namespace heed {
 namespace {
 
-class Report {
+class Because {
  public:
-  Report(const Rule& rule, std::vector<Finding>& findings) : rule_(rule), findings_(findings) {}
+  Because(const Rule& rule, std::vector<Finding>& findings) : rule_(rule), findings_(findings) {}
 
   template <class... Args>
-  void say(Stage stage, const Args&... because) {
-    findings_.push_back({rule_.verdict, stage, rule_.name, cat(because...)});
+  void say(Stage stage, const Args&... words) {
+    findings_.push_back({rule_.verdict, stage, rule_.name, cat(words...)});
   }
 
  private:
@@ -50,7 +50,7 @@ bool has(const Setting& setting, Capability c) {
 std::vector<int> layers_of(const RuleContext& context, const Assignment& a) {
   std::vector<int> layers;
   for (int l = 0; l < static_cast<int>(context.model->layers.size()); ++l) {
-    const LayerShape& shape = context.model->layers[static_cast<size_t>(l)];
+    const ModelShape::Layer& shape = context.model->layers[static_cast<size_t>(l)];
     const int group = std::max(shape.heads / std::max(shape.kv_heads, 1), 1);
     for (int h = 0; h < shape.heads; ++h) {
       if (context.policy.at(a.stage, l, h, h / group) != &a) continue;
@@ -68,13 +68,13 @@ int row_block(const Setting& setting) {
 
 void places_exist(const RuleContext& context, const Rule& rule, std::vector<Finding>& findings) {
   if (context.model == nullptr) return;
-  Report report(rule, findings);
+  Because because(rule, findings);
   const auto& layers = context.model->layers;
   const int count = static_cast<int>(layers.size());
   for (const Assignment& a : context.policy.assignments()) {
     const Where& w = a.where;
     if (!w.all_layers && w.last_layer >= count) {
-      report.say(a.stage, place(a), ": the model has layers 0 to ", count - 1);
+      because.say(a.stage, place(a), ": the model has layers 0 to ", count - 1);
       continue;
     }
     if (w.heads == Where::Heads::kAll) continue;
@@ -82,11 +82,11 @@ void places_exist(const RuleContext& context, const Rule& rule, std::vector<Find
               end = w.all_layers ? count : w.last_layer + 1;
     const bool kv = w.heads == Where::Heads::kKv;
     for (int l = first; l < end; ++l) {
-      const LayerShape& shape = layers[static_cast<size_t>(l)];
+      const ModelShape::Layer& shape = layers[static_cast<size_t>(l)];
       const int heads = kv ? shape.kv_heads : shape.heads;
       if (w.last_head < heads) continue;
-      report.say(a.stage, place(a), ": layer ", l, " has ", kv ? "KV" : "query", " heads 0 to ",
-                 heads - 1);
+      because.say(a.stage, place(a), ": layer ", l, " has ", kv ? "KV" : "query", " heads 0 to ",
+                  heads - 1);
       break;
     }
   }
@@ -94,48 +94,48 @@ void places_exist(const RuleContext& context, const Rule& rule, std::vector<Find
 
 void heads_may_differ(const RuleContext& context, const Rule& rule,
                       std::vector<Finding>& findings) {
-  Report report(rule, findings);
+  Because because(rule, findings);
   each_setting(context.policy, [&](const Assignment& a, const Setting& s) {
     if (a.where.heads != Where::Heads::kAll && !has(s, kPerHead)) {
-      report.say(a.stage, place(a), ": ", s.mechanism->name,
-                 " is the same for all heads of a layer in this build; name layers alone");
+      because.say(a.stage, place(a), ": ", s.mechanism->name,
+                  " is the same for all heads of a layer in this build; name layers alone");
     }
   });
 }
 
 void layers_may_differ(const RuleContext& context, const Rule& rule,
                        std::vector<Finding>& findings) {
-  Report report(rule, findings);
+  Because because(rule, findings);
   each_setting(context.policy, [&](const Assignment& a, const Setting& s) {
     if (!a.where.all_layers && !has(s, kPerLayerPlan)) {
-      report.say(a.stage, place(a), ": ", s.mechanism->name,
-                 " is the same for all layers in this build; leave the @ out");
+      because.say(a.stage, place(a), ": ", s.mechanism->name,
+                  " is the same for all layers in this build; leave the @ out");
     }
   });
 }
 
 void causal_models(const RuleContext& context, const Rule& rule, std::vector<Finding>& findings) {
   if (context.model == nullptr || context.model->causal) return;
-  Report report(rule, findings);
+  Because because(rule, findings);
   each_setting(context.policy, [&](const Assignment& a, const Setting& s) {
     if (!has(s, kBidirectional)) {
-      report.say(a.stage, s.mechanism->name,
-                 " chooses among the keys before a row, and the rows of this model, an encoder, "
-                 "see those behind them too");
+      because.say(a.stage, s.mechanism->name,
+                  " chooses among the keys before a row, and the rows of this model, an encoder, "
+                  "see those behind them too");
     }
   });
 }
 
 void files_are_there(const RuleContext& context, const Rule& rule, std::vector<Finding>& findings) {
-  Report report(rule, findings);
+  Because because(rule, findings);
   each_setting(context.policy, [&](const Assignment& a, const Setting& s) {
     for (size_t i = 0; i < s.values.size(); ++i) {
       const Parameter& p = s.mechanism->parameters[i];
       if (p.type != ParameterType::kFile) continue;
       const std::string& path = s.word(p.name);
       if (path.empty() || std::ifstream(path).good()) continue;
-      report.say(a.stage, s.mechanism->name, ": ", p.name, " is ", quoted(path),
-                 ", which cannot be read");
+      because.say(a.stage, s.mechanism->name, ": ", p.name, " is ", quoted(path),
+                  ", which cannot be read");
     }
   });
 }
@@ -143,15 +143,15 @@ void files_are_there(const RuleContext& context, const Rule& rule, std::vector<F
 void windows_stay_dense(const RuleContext& context, const Rule& rule,
                         std::vector<Finding>& findings) {
   if (context.model == nullptr) return;
-  Report report(rule, findings);
+  Because because(rule, findings);
   each_setting(context.policy, [&](const Assignment& a, const Setting& s) {
     if (a.stage != Stage::kPrefill || has(s, kWindowed)) return;
     std::vector<int> windowed = layers_of(context, a);
     std::erase_if(windowed,
                   [&](int l) { return context.model->layers[static_cast<size_t>(l)].window == 0; });
     if (windowed.empty()) return;
-    report.say(a.stage, "layers ", number_ranges(windowed), " have a window, in which ",
-               s.mechanism->name, " does not select: they stay dense");
+    because.say(a.stage, "layers ", number_ranges(windowed), " have a window, in which ",
+                s.mechanism->name, " does not select: they stay dense");
   });
 }
 
@@ -163,17 +163,17 @@ void something_to_correct(const RuleContext& context, const Rule& rule,
     selects |= a.stage == Stage::kPrefill && !is_dense(s);
   });
   if (!corrects || selects) return;
-  Report(rule, findings).say(Stage::kCorrect, "prefill is dense: there is nothing to correct");
+  Because(rule, findings).say(Stage::kCorrect, "prefill is dense: there is nothing to correct");
 }
 
 void calibrated(const RuleContext& context, const Rule& rule, std::vector<Finding>& findings) {
-  Report report(rule, findings);
+  Because because(rule, findings);
   each_setting(context.policy, [&](const Assignment& a, const Setting& s) {
     const Mechanism& m = *s.mechanism;
     if (m.needs != Needs::kCalibration) return;
     for (const Parameter& p : m.parameters) {
       if (p.type != ParameterType::kFile || !s.word(p.name).empty()) continue;
-      report.say(a.stage, m.name, " has no ", p.name, "=FILE: ", m.without);
+      because.say(a.stage, m.name, " has no ", p.name, "=FILE: ", m.without);
     }
   });
 }
@@ -182,12 +182,12 @@ void chunks_are_estimated_apart(const RuleContext& context, const Rule& rule,
                                 std::vector<Finding>& findings) {
   const PolicyRun& run = context.run;
   if (run.chunk <= 0 || run.prompt <= run.chunk) return;
-  Report report(rule, findings);
+  Because because(rule, findings);
   each_setting(context.policy, [&](const Assignment& a, const Setting& s) {
     if (s.mechanism->invariance == Invariance::kPerChunk) {
-      report.say(a.stage, s.mechanism->name, " estimates each of the ",
-                 (run.prompt + run.chunk - 1) / run.chunk, " chunks of ", run.chunk,
-                 " tokens by itself; the paper's form is one chunk");
+      because.say(a.stage, s.mechanism->name, " estimates each of the ",
+                  (run.prompt + run.chunk - 1) / run.chunk, " chunks of ", run.chunk,
+                  " tokens by itself; the paper's form is one chunk");
     }
   });
 }
@@ -196,29 +196,29 @@ void chunks_end_with_blocks(const RuleContext& context, const Rule& rule,
                             std::vector<Finding>& findings) {
   const PolicyRun& run = context.run;
   if (run.chunk <= 0 || run.prompt <= run.chunk) return;
-  Report report(rule, findings);
+  Because because(rule, findings);
   each_setting(context.policy, [&](const Assignment& a, const Setting& s) {
     const int block = row_block(s);
     if (s.mechanism->invariance != Invariance::kRowBlockAligned || block <= 0 ||
         run.chunk % block == 0) {
       return;
     }
-    report.say(a.stage, "chunks of ", run.chunk, " tokens cut blocks of ", block, " rows, which ",
-               s.mechanism->name, " then estimates in parts; a chunk that ", block,
-               " divides does not");
+    because.say(a.stage, "chunks of ", run.chunk, " tokens cut blocks of ", block, " rows, which ",
+                s.mechanism->name, " then estimates in parts; a chunk that ", block,
+                " divides does not");
   });
 }
 
 void something_is_skipped(const RuleContext& context, const Rule& rule,
                           std::vector<Finding>& findings) {
   if (context.run.prompt <= 0) return;
-  Report report(rule, findings);
+  Because because(rule, findings);
   each_setting(context.policy, [&](const Assignment& a, const Setting& s) {
     if (a.stage != Stage::kPrefill || is_dense(s)) return;
     const auto density = predicted_density({s, {}}, {}, context.run.prompt);
     if (!density || density->least < 1) return;
-    report.say(a.stage, s.mechanism->name, " reads everything of ", context.run.prompt,
-               " tokens with these values: it saves nothing");
+    because.say(a.stage, s.mechanism->name, " reads everything of ", context.run.prompt,
+                " tokens with these values: it saves nothing");
   });
 }
 
