@@ -4,8 +4,8 @@
 #include <charconv>
 #include <cmath>
 
+#include "base/in_quotes.h"
 #include "base/nearest.h"
-#include "base/quoted.h"
 #include "base/text.h"
 #include "heed/mechanisms.h"
 
@@ -164,7 +164,7 @@ Result<Value> parse_value(const Parameter& parameter, std::string_view text) {
   const std::string near = parameter.type == ParameterType::kChoice
                                ? nearest_name(text, words_in(parameter.choices))
                                : std::string();
-  return error(Code::kInvalidArgument, parameter.name, " is ", quoted(text), ", must be ",
+  return error(Code::kInvalidArgument, parameter.name, " is ", in_quotes(text), ", must be ",
                valid_values(parameter), near.empty() ? "" : cat("; did you mean '", near, "'?"));
 }
 

@@ -1,8 +1,8 @@
 // From a policy's text to assignments.
 #include <algorithm>
 
+#include "base/in_quotes.h"
 #include "base/nearest.h"
-#include "base/quoted.h"
 #include "base/text.h"
 #include "mechanisms/row.h"
 #include "policy/syntax.h"
@@ -53,7 +53,7 @@ Result<Stage> parse_stage(std::string_view name, const Registry& registry) {
     return error(Code::kUnsupported, "the stage ", name, " is not in this build, which has ",
                  joined(present));
   }
-  return error(Code::kInvalidArgument, quoted(name), " is no stage, must be one of ",
+  return error(Code::kInvalidArgument, in_quotes(name), " is no stage, must be one of ",
                joined(present), hint(name, present));
 }
 
@@ -99,19 +99,19 @@ class CallParser {
     auto names = names_of(registry_, stage_, wrapper);
     if (!wrapper && stage_ != Stage::kPrefill && stage_ != Stage::kKv) names.push_back("none");
     if (found != nullptr && found->stage != stage_) {
-      return error(Code::kInvalidArgument, stage_name(stage_), " is ", quoted(name),
+      return error(Code::kInvalidArgument, stage_name(stage_), " is ", in_quotes(name),
                    ", which belongs to ", stage_name(found->stage), "; it must be one of ",
                    joined(names));
     }
     if (wrapper) {
-      return error(Code::kInvalidArgument, stage_name(stage_), " has ", quoted(name),
+      return error(Code::kInvalidArgument, stage_name(stage_), " has ", in_quotes(name),
                    " behind a +, ",
                    names.empty() ? cat("where nothing may stand: ", stage_name(stage_),
                                        " has no wrappers in this build")
                                  : cat("which must be one of ", joined(names)),
                    hint(name, names));
     }
-    return error(Code::kInvalidArgument, stage_name(stage_), " is ", quoted(name),
+    return error(Code::kInvalidArgument, stage_name(stage_), " is ", in_quotes(name),
                  ", must be one of ", joined(names), hint(plain_name(name), names));
   }
 
@@ -120,7 +120,7 @@ class CallParser {
     std::vector<std::string_view> names;
     for (const Parameter& p : mechanism.parameters) names.push_back(p.name);
     if (names.empty()) {
-      return error(Code::kInvalidArgument, "it has no parameters, and ", quoted(text),
+      return error(Code::kInvalidArgument, "it has no parameters, and ", in_quotes(text),
                    " must be left out");
     }
     bool first = true;
@@ -128,7 +128,7 @@ class CallParser {
       std::string_view key, value;
       if (!cut(argument, '=', &key, &value)) {
         if (!first || mechanism.positional.empty() || argument.empty()) {
-          return error(Code::kInvalidArgument, quoted(argument),
+          return error(Code::kInvalidArgument, in_quotes(argument),
                        " has no name before it, must be NAME=VALUE with one of ", joined(names));
         }
         key = mechanism.positional;
@@ -137,13 +137,13 @@ class CallParser {
       first = false;
       const int index = mechanism.index_of(plain_name(key));
       if (index < 0) {
-        return error(Code::kInvalidArgument, quoted(key), " is no parameter, must be one of ",
+        return error(Code::kInvalidArgument, in_quotes(key), " is no parameter, must be one of ",
                      joined(names), hint(plain_name(key), names));
       }
       const auto at = static_cast<size_t>(index);
       if (given[at]) {
         return error(Code::kInvalidArgument, names[at], " is given twice, the second time as ",
-                     quoted(value), "; it must be ", valid_values(mechanism.parameters[at]));
+                     in_quotes(value), "; it must be ", valid_values(mechanism.parameters[at]));
       }
       given[at] = true;
       HEED_ASSIGN(const std::string plain, unquote(value));
@@ -157,7 +157,7 @@ class CallParser {
 };
 
 Status no_formats(std::string_view text, const Registry& registry) {
-  return error(Code::kInvalidArgument, "kv is ", quoted(text),
+  return error(Code::kInvalidArgument, "kv is ", in_quotes(text),
                ", must be k:FORMAT,v:FORMAT or one of both, with ",
                joined(names_of(registry, Stage::kKv, false)));
 }
@@ -173,13 +173,13 @@ Result<std::vector<Setting>> parse_formats(std::string_view text, const Registry
     Setting& setting = chain[which == "k" ? 0 : 1];
     if (setting.mechanism != nullptr) {
       return error(Code::kInvalidArgument, "kv: ", which, " is given twice, the second time as ",
-                   quoted(format), "; it must be one of ",
+                   in_quotes(format), "; it must be one of ",
                    joined(names_of(registry, Stage::kKv, false)));
     }
     auto parsed = CallParser(registry, Stage::kKv).parse(format, false);
     if (!parsed.is_ok()) {
       const auto names = names_of(registry, Stage::kKv, false);
-      return error(Code::kInvalidArgument, "kv: ", which, " is ", quoted(format),
+      return error(Code::kInvalidArgument, "kv: ", which, " is ", in_quotes(format),
                    ", must be one of ", joined(names), hint(format, names));
     }
     setting = *std::move(parsed);
@@ -229,7 +229,7 @@ Status parse_assignment(std::string_view text, const Registry& registry,
                   "a part of the policy is empty, must be STAGE=NAME; is there a ; too many?");
   }
   if (!cut(text, '=', &key, &spec)) {
-    return error(Code::kInvalidArgument, quoted(text), " is no part of a policy, must be ",
+    return error(Code::kInvalidArgument, in_quotes(text), " is no part of a policy, must be ",
                  "STAGE=NAME, with a stage of ", joined(stages_of(registry)));
   }
   const bool placed = cut(key, '@', &name, &places);

@@ -5,7 +5,7 @@
 #include <array>
 
 #include "base/block_hash.h"
-#include "base/quoted.h"
+#include "base/in_quotes.h"
 #include "base/read_file.h"
 #include "base/text.h"
 #include "policy/syntax.h"
@@ -35,7 +35,7 @@ Result<std::string> shown(const Parameter& p, const Value& value) {
 Result<std::string> hashed(const Parameter& p, const Value& value) {
   const std::string text = value_text(value);
   if (p.type != ParameterType::kFile || text.empty()) return shown(p, value);
-  HEED_ASSIGN(const std::string bytes, read_file(text, cat(p.name, " ", quoted(text))));
+  HEED_ASSIGN(const std::string bytes, read_file(text, cat(p.name, " ", in_quotes(text))));
   return to_hex(block_hash(bytes.data(), bytes.size()));
 }
 

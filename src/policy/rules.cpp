@@ -4,8 +4,8 @@
 #include <array>
 #include <fstream>
 
+#include "base/in_quotes.h"
 #include "base/number_ranges.h"
-#include "base/quoted.h"
 #include "base/text.h"
 
 namespace heed {
@@ -134,7 +134,7 @@ void files_are_there(const RuleContext& context, const Rule& rule, std::vector<F
       if (p.type != ParameterType::kFile) continue;
       const std::string& path = s.word(p.name);
       if (path.empty() || std::ifstream(path).good()) continue;
-      because.say(a.stage, s.mechanism->name, ": ", p.name, " is ", quoted(path),
+      because.say(a.stage, s.mechanism->name, ": ", p.name, " is ", in_quotes(path),
                   ", which cannot be read");
     }
   });

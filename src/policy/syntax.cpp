@@ -1,6 +1,6 @@
 #include "policy/syntax.h"
 
-#include "base/quoted.h"
+#include "base/in_quotes.h"
 #include "base/text.h"
 
 namespace heed {
@@ -70,7 +70,7 @@ Status check_quotes(std::string_view text) {
     }
   }
   if (!quotes) return Status::ok();
-  return error(Code::kInvalidArgument, "the quote before ", quoted(text.substr(opened + 1)),
+  return error(Code::kInvalidArgument, "the quote before ", in_quotes(text.substr(opened + 1)),
                " is not closed");
 }
 
@@ -83,7 +83,7 @@ Result<std::string> unquote(std::string_view text) {
     out += text[i];
   }
   if (text[0] != '"' || i + 1 != text.size()) {
-    return error(Code::kInvalidArgument, quoted(text),
+    return error(Code::kInvalidArgument, in_quotes(text),
                  " has quotes in its middle; put the whole value between them");
   }
   return out;

@@ -2,14 +2,14 @@
 
 #include <charconv>
 
-#include "base/quoted.h"
+#include "base/in_quotes.h"
 #include "base/text.h"
 
 namespace heed {
 namespace {
 
 Status malformed(std::string_view text) {
-  return error(Code::kInvalidArgument, quoted(text),
+  return error(Code::kInvalidArgument, in_quotes(text),
                " names no layers or heads, must be like L3, L0-3, L12.H3, L0-3.KV1, L*.H0-2 or *");
 }
 
@@ -37,10 +37,10 @@ Result<Range> parse_range(std::string_view text, std::string_view what, int most
     in_range = in_range && second.ec == std::errc{};
   }
   if (!in_range || range.first > most || range.last > most) {
-    return error(Code::kInvalidArgument, quoted(whole), ": ", what, "s are 0 to ", most);
+    return error(Code::kInvalidArgument, in_quotes(whole), ": ", what, "s are 0 to ", most);
   }
   if (range.last < range.first) {
-    return error(Code::kInvalidArgument, quoted(whole), ": the last ", what, " is ", range.last,
+    return error(Code::kInvalidArgument, in_quotes(whole), ": the last ", what, " is ", range.last,
                  ", must be ", range.first, " to ", most);
   }
   return range;

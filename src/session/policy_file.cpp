@@ -3,8 +3,8 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "base/in_quotes.h"
 #include "base/nearest.h"
-#include "base/quoted.h"
 #include "base/read_file.h"
 #include "base/text.h"
 #include "policy/syntax.h"
@@ -41,14 +41,14 @@ Result<Json> strict_json(std::string_view text) {
                   "it is not a JSON object like {\"prefill\": \"a_shape\"}");
   }
   if (!twice.empty()) {
-    return error(Code::kInvalidArgument, quoted(twice), " is given twice, must be given once");
+    return error(Code::kInvalidArgument, in_quotes(twice), " is given twice, must be given once");
   }
   return json;
 }
 
 Status wrong(std::string_view what, const Json& value, std::string_view valid) {
   return error(Code::kInvalidArgument, what, " is ",
-               quoted(value.dump(-1, ' ', false, Json::error_handler_t::replace)), ", must be ",
+               in_quotes(value.dump(-1, ' ', false, Json::error_handler_t::replace)), ", must be ",
                valid);
 }
 
@@ -79,7 +79,7 @@ Result<std::string> call_of(const std::string& what, const Json& value) {
   char separator = ':';
   for (const auto& [key, parameter] : value.items()) {
     if (key == "name") continue;
-    HEED_ASSIGN(const std::string written, value_of(cat(what, ": ", quoted(key)), parameter));
+    HEED_ASSIGN(const std::string written, value_of(cat(what, ": ", in_quotes(key)), parameter));
     text += cat(separator, quote_value(key), "=", written);
     separator = ',';
   }
@@ -100,7 +100,7 @@ Result<std::string> formats_of(const Json& value) {
   if (!value.is_object()) return chain_of("kv", value);
   std::string text;
   for (const auto& [key, format] : value.items()) {
-    if (!format.is_string()) return wrong(cat("kv: ", quoted(key)), format, "a format's name");
+    if (!format.is_string()) return wrong(cat("kv: ", in_quotes(key)), format, "a format's name");
     HEED_ASSIGN(const std::string name, spec_text("kv", format));
     text += cat(text.empty() ? "" : ",", quote_value(key), ":", name);
   }
@@ -157,13 +157,13 @@ Result<Policy> policy_of_json(std::string_view text, const std::string& name) {
     HEED_ASSIGN(const std::string policy, text_of(json));
     return Policy::parse(policy);
   }();
-  return parsed.is_ok() ? parsed : parsed.status().with_context(cat("policy ", quoted(name)));
+  return parsed.is_ok() ? parsed : parsed.status().with_context(cat("policy ", in_quotes(name)));
 }
 
 Result<Policy> load_policy(const std::string& typed) {
   if (is_policy_text(typed) || typed.empty()) return Policy::parse(typed);
   if (const Preset* preset = find_preset(typed)) return Policy::parse(preset->text);
-  const Result<std::string> bytes = read_file(typed, cat("policy ", quoted(typed)));
+  const Result<std::string> bytes = read_file(typed, cat("policy ", in_quotes(typed)));
   if (bytes.is_ok()) return policy_of_json(*bytes, typed);
   if (bytes.code() != Code::kNotFound || typed.ends_with(".json")) return bytes.status();
   std::vector<std::string_view> names;
@@ -173,7 +173,7 @@ Result<Policy> load_policy(const std::string& typed) {
     list += (list.empty() ? "" : ", ") + std::string(preset.name);
   }
   const std::string near = nearest_name(typed, names);
-  return error(Code::kNotFound, "policy is ", quoted(typed), ", must be a preset (", list,
+  return error(Code::kNotFound, "policy is ", in_quotes(typed), ", must be a preset (", list,
                "), a file, or STAGE=NAME;...",
                near.empty() ? "" : cat("; did you mean '", near, "'?"));
 }

@@ -6,8 +6,9 @@
 
 namespace heed {
 
-// 'text' in single quotes; control characters become spaces, what is too long ends in dots.
-inline std::string quoted(std::string_view text) {
+// 'text' in single quotes (std::quoted is found by its argument, hence the name); control
+// characters become spaces, what is too long ends in dots.
+inline std::string in_quotes(std::string_view text) {
   constexpr size_t kLongest = 64;
   std::string out = "'";
   out += text.substr(0, kLongest);
