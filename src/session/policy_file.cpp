@@ -141,6 +141,10 @@ Result<std::string> text_of(const Json& json) {
 Result<Policy> level_of(const PolicyWords& words) {
   std::string text = is_policy_text(words.policy) ? words.policy : std::string();
   for (const auto& [stage, spec] : words.stages) {
+    if (split(spec, ';').size() != 1) {
+      return error(Code::kInvalidArgument, stage_name(stage), " is ", in_quotes(spec),
+                   ", must be one mechanism; several parts with ; belong to --policy");
+    }
     Result<Policy> alone = Policy::parse(cat(stage_name(stage), "=", spec));
     // Its own faults first: in the whole they would be told as another part's.
     if (!alone.is_ok()) return alone;

@@ -103,7 +103,8 @@ TEST(settle_policy, the_command_line_comes_before_the_environment_before_files) 
   ASSERT_FALSE(twice.is_ok());
   EXPECT_NE(twice.message().find("kv is given twice"), std::string::npos) << twice.message();
   const auto stray = settle_policy({"", kv("k:f16;prefill=dense")}, {});
-  EXPECT_FALSE(stray.is_ok());
+  ASSERT_FALSE(stray.is_ok());
+  EXPECT_NE(stray.message().find("must be one mechanism"), std::string::npos) << stray.message();
 }
 
 }  // namespace
