@@ -1,4 +1,5 @@
 #include "mechanisms/row.h"
+#include "mechanisms/a_shape/a_shape.h"
 #include "mechanisms/parameters.h"
 #include "mechanisms/work.h"
 
@@ -35,6 +36,10 @@ constexpr Row kAShape = {
             .positional = "n_local",
             .parameters = kParameters,
             .work = work,
+        },
+    .make_prefill =
+        [](const Setting& s) {
+          return make_a_shape({.n_init = s.integer("n_init"), .n_local = s.integer("n_local")});
         },
 };
 

@@ -1,4 +1,5 @@
 #include "mechanisms/row.h"
+#include "mechanisms/block_sparse_flash/block_sparse_flash.h"
 
 namespace heed {
 namespace {
@@ -34,6 +35,7 @@ constexpr Row kBlockSparseFlash = {
             .positional = "mask",
             .parameters = kParameters,
         },
+    .make_prefill = [](const Setting& s) { return make_block_sparse_flash(s.word("mask")); },
 };
 
 }  // namespace heed

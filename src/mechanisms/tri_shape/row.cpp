@@ -1,5 +1,6 @@
 #include "mechanisms/row.h"
 #include "mechanisms/parameters.h"
+#include "mechanisms/tri_shape/tri_shape.h"
 #include "mechanisms/work.h"
 
 namespace heed {
@@ -53,6 +54,12 @@ constexpr Row kTriShape = {
             .positional = "n_local",
             .parameters = kParameters,
             .work = work,
+        },
+    .make_prefill =
+        [](const Setting& s) {
+          return make_tri_shape({.n_init = s.integer("n_init"),
+                                 .n_local = s.integer("n_local"),
+                                 .n_last = s.integer("n_last")});
         },
 };
 
