@@ -5,7 +5,7 @@ BINARY := build/release/heed
 export CMAKE_BUILD_PARALLEL_LEVEL := $(JOBS)
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap build run test test-full bench asan tsan fuzz format tidy install uninstall dist clean
+.PHONY: help bootstrap build run test test-full bench mechanism mechanisms asan tsan fuzz format tidy install uninstall dist clean
 
 help:
 	@echo 'make run        build all, pull SmolLM2-135M (93 MB) and answer a question over a document'
@@ -13,6 +13,8 @@ help:
 	@echo 'make test       build and run the tests (under 15 minutes on two cores)'
 	@echo 'make test-full  every test, every instruction set, then once more under ASan and UBSan'
 	@echo 'make bench      kernels and models beside ggml and llama.cpp, with llama-bench as a check'
+	@echo 'make mechanism NAME=my_blocks STAGE=prefill   a folder to begin a mechanism from'
+	@echo 'make mechanisms docs/mechanisms.md from the registry'
 	@echo 'make asan tsan  the quick tests under ASan + UBSan, or under TSan'
 	@echo 'make fuzz       each fuzz target for FUZZ_SECONDS (60); needs clang'
 	@echo 'make format     clang-format over every C++ file'
@@ -43,6 +45,12 @@ bench: build
 	@scripts/bootstrap --jobs $(JOBS) --isa avx2
 	@scripts/build avx2 heed
 	@scripts/bench
+
+mechanism:
+	@scripts/mechanism '$(NAME)' '$(STAGE)'
+
+mechanisms: build
+	@$(BINARY) mechanisms -o markdown > docs/mechanisms.md
 
 asan tsan: bootstrap
 	@scripts/build $@

@@ -5,7 +5,7 @@ include(CMakePackageConfigHelpers)
 
 set_target_properties(heed_core PROPERTIES OUTPUT_NAME heed)
 install(TARGETS heed_core ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}")
-set(core_headers attention cpu format heed kv status version view)
+set(core_headers attention cpu format heed kv mechanisms policy status version view)
 list(TRANSFORM core_headers PREPEND "${PROJECT_SOURCE_DIR}/include/heed/")
 list(TRANSFORM core_headers APPEND ".h")
 install(FILES ${core_headers} DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}/heed")

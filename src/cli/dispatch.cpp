@@ -62,6 +62,8 @@ std::vector<std::unique_ptr<Verb>> all_verbs() {
   verbs.push_back(make_bench());
   verbs.push_back(make_kl());
   verbs.push_back(make_perplexity());
+  verbs.push_back(make_mechanisms());
+  verbs.push_back(make_explain());
   verbs.push_back(make_doctor());
   verbs.push_back(make_completion());
   verbs.push_back(make_man());

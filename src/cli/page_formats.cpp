@@ -22,4 +22,11 @@ Status PageFormats::settle(EngineOptions& engine) const {
   return Status::ok();
 }
 
+std::string PageFormats::policy_text() const {
+  std::string text;
+  if (!k_.empty()) text = "k:" + k_;
+  if (!v_.empty()) text += (text.empty() ? "v:" : ",v:") + v_;
+  return text;
+}
+
 }  // namespace heed::cli

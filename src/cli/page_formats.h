@@ -16,6 +16,8 @@ class PageFormats {
   // Adds the options to `app`.
   void bind(CLI::App& app);
   Status settle(EngineOptions& engine) const;
+  // What was asked for as the stage `kv` of a policy, "k:f16,v:bf16"; empty: nothing.
+  std::string policy_text() const;
 
  private:
   std::string k_, v_;  // as typed; empty: the model's own

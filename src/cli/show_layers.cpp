@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "base/number_ranges.h"
 #include "base/text.h"
 #include "base/units.h"
 #include "cli/terminal.h"
@@ -72,19 +73,6 @@ void print_memory(const LayerFacts& facts) {
 
 }  // namespace
 
-std::string layer_list(const std::vector<int>& layers) {
-  std::string text;
-  for (size_t i = 0; i < layers.size();) {
-    size_t end = i + 1;
-    while (end < layers.size() && layers[end] == layers[end - 1] + 1) ++end;
-    if (!text.empty()) text += ", ";
-    text += end - i == 1 ? fmt::format("{}", layers[i])
-                         : fmt::format("{}-{}", layers[i], layers[end - 1]);
-    i = end;
-  }
-  return text;
-}
-
 Result<LayerFacts> layer_facts(const std::string& path, int64_t prompt,
                                const ModelOptions& options) {
   HEED_ASSIGN(const auto file, open_model_file(path));
@@ -109,11 +97,11 @@ Result<LayerFacts> layer_facts(const std::string& path, int64_t prompt,
 
 void print_layer_facts(const LayerFacts& facts) {
   size_t width = 6;
-  for (const LayerClass& c : facts.classes) width = std::max(width, layer_list(c.layers).size());
+  for (const LayerClass& c : facts.classes) width = std::max(width, number_ranges(c.layers).size());
   fmt::print("\n{:<{}}  {:>5}  {:>8}  {:>7}  {:>7}  {}\n", "layers", width, "heads", "KV heads",
              "window", "ff", "rotation");
   for (const LayerClass& c : facts.classes) {
-    fmt::print("{:<{}}  {:>5}  {:>8}  {:>7}  {:>7}  {}\n", layer_list(c.layers), width,
+    fmt::print("{:<{}}  {:>5}  {:>8}  {:>7}  {:>7}  {}\n", number_ranges(c.layers), width,
                c.hyper.heads, c.hyper.kv_heads, window_text(c.hyper.window), c.hyper.ff,
                c.rotation);
   }

@@ -35,8 +35,6 @@ struct LayerFacts {
 Result<LayerFacts> layer_facts(const std::string& path, int64_t prompt,
                                const ModelOptions& options);
 
-// "0-4, 6-10, 12"
-std::string layer_list(const std::vector<int>& layers);
 void print_layer_facts(const LayerFacts& facts);
 // Adds "layer_classes", "kv" and, where a prompt was asked for, "memory".
 void add_layer_facts(const LayerFacts& facts, nlohmann::ordered_json& out);

@@ -38,6 +38,8 @@ std::unique_ptr<Verb> make_show();
 std::unique_ptr<Verb> make_bench();
 std::unique_ptr<Verb> make_kl();
 std::unique_ptr<Verb> make_perplexity();
+std::unique_ptr<Verb> make_mechanisms();
+std::unique_ptr<Verb> make_explain();
 std::unique_ptr<Verb> make_doctor();
 std::unique_ptr<Verb> make_completion();
 std::unique_ptr<Verb> make_man();

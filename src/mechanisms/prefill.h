@@ -16,13 +16,6 @@
 
 namespace heed {
 
-// Whether a prompt that is read chunk by chunk selects the same keys as one read at once.
-enum class Invariance : uint8_t {
-  kExact,            // for any chunks
-  kRowBlockAligned,  // for chunks that begin at multiples of block()
-  kPerChunk,         // what is estimated is estimated for each chunk
-};
-
 // Bits of PrefillSelector::needs().
 enum SelectNeed : uint32_t {
   kNeedsQueries = 1,  // SelectInput::q

@@ -103,7 +103,7 @@ TEST(usage, an_option_value_may_look_like_an_option) {
 
 TEST(usage, every_verb_has_help_with_examples) {
   for (const char* verb :
-       {"run", "pull", "ls", "rm", "show", "bench", "kl", "doctor", "completion", "man"}) {
+       {"run", "pull", "ls", "rm", "show", "bench", "kl", "mechanisms", "explain", "doctor", "completion", "man"}) {
     const Finished a = heed({"help", verb});
     const Finished b = heed({verb, "--help"});
     EXPECT_EQ(a.code, 0);
@@ -124,7 +124,7 @@ TEST(usage, version_and_help_are_results) {
   const Finished f = heed({"--help"});
   EXPECT_EQ(f.code, 0);
   for (const char* verb :
-       {"run", "pull", "ls", "rm", "show", "bench", "kl", "doctor", "completion", "man"}) {
+       {"run", "pull", "ls", "rm", "show", "bench", "kl", "mechanisms", "explain", "doctor", "completion", "man"}) {
     EXPECT_NE(f.out.find(verb), std::string::npos);
   }
   EXPECT_NE(f.out.find("0 done, 1 failed, 2 wrong usage, 130 interrupted"), std::string::npos);

@@ -10,7 +10,8 @@ import tempfile
 import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-ROOMS = {"base", "cpu", "kernels", "linear", "kv", "attention", "select", "mechanisms"}
+ROOMS = {"base", "cpu", "kernels", "linear", "kv", "attention", "select", "mechanisms",
+         "policy"}
 
 
 def output(*command):
