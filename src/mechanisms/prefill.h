@@ -11,6 +11,7 @@
 #include <span>
 
 #include "heed/attention.h"
+#include "heed/mechanisms.h"
 #include "select/blocks.h"
 #include "select/key_set.h"
 
