@@ -155,8 +155,9 @@ void set_keys(gguf_context* out, const heed::Hyperparameters& h, const Shape& sh
   const auto set_number = [&](const char* key, float value) {
     gguf_set_val_f32(out, (prefix + key).c_str(), value);
   };
-  const std::string name = std::string("random weights, ") + arch.name + ", shape " + shape.name +
-                           ", " + std::to_string(layers) + " layers";
+  // Without the architecture: llama.cpp looks tokens up by name where a name has "phi3" in it.
+  const std::string name = std::string("random weights, shape ") + shape.name + ", " +
+                           std::to_string(layers) + " layers";
   gguf_set_val_str(out, "general.architecture", arch.name);
   gguf_set_val_str(out, "general.name", name.c_str());
   gguf_set_val_bool(out, "heed.random_weights", true);
