@@ -280,14 +280,16 @@ Result<View<const float, 2>> Engine::Impl::verify(std::span<const SeqSpan> seqs,
   size_t n = 0;
   for (const SeqSpan& seq : seqs) {
     HEED_TRY(check_settled(seq.id));
-    HEED_TRY(check_tokens(seq.tokens));
-    HEED_TRY(check_context(seq.id, static_cast<int64_t>(seq.tokens.size())));
     n += seq.tokens.size();
   }
   const int most = most_verified(options);
   if (n < 1 || n > static_cast<size_t>(most)) {
     return error(Code::kOutOfRange, "verify of ", n, " tokens, must be 1 to ", most,
                  most < kLogitRows ? " (the chunk)" : "");
+  }
+  for (const SeqSpan& seq : seqs) {
+    HEED_TRY(check_tokens(seq.tokens));
+    HEED_TRY(check_context(seq.id, static_cast<int64_t>(seq.tokens.size())));
   }
   std::vector<Verified> left;
   for (const SeqSpan& seq : seqs) left.push_back({seq.id, store->length(seq.id), {}});

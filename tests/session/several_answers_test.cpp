@@ -88,6 +88,7 @@ TEST(SeveralAnswers, drafts_change_no_answer) {
     load.threads = engine->model().threads();
     return make_model_drafter(Model::load(path, load).value(), *engine, {}).value();
   };
+  int64_t accepted = 0, drafted = 0;
   for (const float temperature : {0.0f, 6.0f}) {
     GenerateOptions options = lively(7);
     options.sampler.temperature = temperature;
@@ -107,7 +108,6 @@ TEST(SeveralAnswers, drafts_change_no_answer) {
     const std::unique_ptr<Drafter> drafters[] = {make_lookup_drafter(lookup).value(),
                                                  model_drafter(file.path()),
                                                  model_drafter(other.path())};
-    int64_t accepted = 0, drafted = 0;
     for (const auto& drafter : drafters) {
       for (const int max : {3, 63}) {  // the step's rows are shared out
         const auto [got, got_length] = answers(drafter.get(), max);
@@ -127,9 +127,9 @@ TEST(SeveralAnswers, drafts_change_no_answer) {
         }
       }
     }
-    EXPECT_GT(accepted, 0);
-    EXPECT_GT(drafted, accepted) << "no guess was wrong, so this shows little";
   }
+  EXPECT_GT(accepted, 0);
+  EXPECT_GT(drafted, accepted) << "no guess was wrong, so this shows little";
 }
 
 TEST(SeveralAnswers, answers_share_the_steps_of_their_guesses) {

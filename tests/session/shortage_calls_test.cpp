@@ -121,24 +121,21 @@ TEST(ShortageCalls, answers_of_every_kind_survive_every_failing_allocation) {
   ASSERT_TRUE(engine.is_ok()) << engine.message();
   Engine& e = **engine;
   const std::vector<Token> prompt = {5, 70, 71, 72, 70, 71};
+  // Options allocate, which is not what is tested.
+  const GenerateOptions plain = some_tokens();
+  GenerateOptions by_drafts = plain, by_grammar = plain;
+  by_grammar.ignore_eos = false;
+  by_grammar.sampler.grammar.gbnf = "root ::= [a-f]{2,8}";
   const auto drafted = [&](SeqId seq, Result<std::unique_ptr<Drafter>> drafter) -> Status {
     HEED_TRY(drafter.status());
-    GenerateOptions with = some_tokens();
-    with.draft.drafter = drafter->get();
-    return generate(e, seq, prompt, with).status();
-  };
-  const auto restricted = [&](SeqId seq) -> Status {
-    GenerateOptions with = some_tokens();
-    with.ignore_eos = false;
-    with.sampler.grammar.gbnf = "root ::= [a-f]{2,8}";
-    return generate(e, seq, prompt, with).status();
+    by_drafts.draft.drafter = drafter->get();
+    return generate(e, seq, prompt, by_drafts).status();
   };
   const std::pair<const char*, std::function<Status(SeqId)>> kCalls[] = {
-      {"several",
-       [&](SeqId seq) { return generate_several(e, seq, prompt, 3, some_tokens()).status(); }},
+      {"several", [&](SeqId seq) { return generate_several(e, seq, prompt, 3, plain).status(); }},
       {"lookup", [&](SeqId seq) { return drafted(seq, make_lookup_drafter({.ngram = 2})); }},
       {"draft model", [&](SeqId seq) { return drafted(seq, make_model_drafter(*model, e, {})); }},
-      {"grammar", restricted},
+      {"grammar", [&](SeqId seq) { return generate(e, seq, prompt, by_grammar).status(); }},
   };
   for (const auto& [name, call] : kCalls) {
     const int refused = refusals(name, [&, &call = call]() -> Status {
