@@ -80,9 +80,10 @@ TEST(ModelShortage, what_runs_in_children_survives_failing_allocations) {
   ASSERT_TRUE(tools.is_ok()) << tools.message();
   const auto prompt = prepare_chat(**model, request);
   ASSERT_TRUE(prompt.is_ok()) << prompt.message();
+  const std::string schema = R"({"type": "object"})";
   const Call kCalls[] = {
       {"tools", [&] { return parse_tools(kTools).status(); }, 5},
-      {"schema", [&] { return grammar_of_schema(R"({"type": "object"})").status(); }, 5},
+      {"schema", [&] { return grammar_of_schema(schema).status(); }, 5},
       {"conversation", [&] { return prepare_chat(**model, request).status(); }, 5},
       {"answer", [&] { return parse_answer(*prompt, "hello there").status(); }, 5},
   };
