@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """bench/compare/load.py: how turns are taken, and what is made of their rows."""
+import argparse
 import sys
 import unittest
 from unittest import mock
@@ -27,16 +28,26 @@ class Loading(unittest.TestCase):
         self.assertTrue(load.passes(self.rows(1.0, 1.0, 9.0)))
 
     def test_a_line_has_both_medians_and_the_median_of_the_ratios(self):
-        self.assertEqual(load.table_line("folder/a.gguf", self.rows(1.0, 0.5, 2.0)),
+        self.assertEqual(load.table_line("folder/a.gguf", self.rows(1.0, 0.5, 2.0), "pass"),
                          "| a.gguf | 2.00 / 2.00 = **1.00** | 3.00 / 3.00 = **1.00** | "
                          "1 / 1 = **1.00** | 2 / 2 = **1.00** | pass |")
 
-    def test_engines_begin_by_turns_and_the_first_reads_do_not_count(self):
+    def turns(self, **options):
+        """Which engine was measured when, and the rows."""
         asked = []
         with mock.patch.object(load, "measure", lambda file, engine, _: asked.append(engine)):
-            rows = load.turns("a.gguf", 2, 1)
+            rows = load.turns("a.gguf", argparse.Namespace(rounds=2, threads=1, **options))
+        return asked, [len(rows[engine]) for engine in load.ENGINES]
+
+    def test_engines_begin_by_turns_and_the_first_reads_do_not_count(self):
+        asked, rows = self.turns(prompt=load.SHORT)
         self.assertEqual(asked[2:], ["heed", "llama.cpp", "llama.cpp", "heed"])
-        self.assertEqual([len(rows[engine]) for engine in load.ENGINES], [2, 2])
+        self.assertEqual(rows, [2, 2])
+
+    def test_a_long_prompt_reads_the_weights_itself(self):
+        asked, rows = self.turns(prompt=32768)
+        self.assertEqual(asked, ["heed", "llama.cpp", "llama.cpp", "heed"])
+        self.assertEqual(rows, [2, 2])
 
 
 if __name__ == "__main__":
