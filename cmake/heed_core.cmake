@@ -3,7 +3,8 @@ file(GLOB_RECURSE core_sources CONFIGURE_DEPENDS
   "${PROJECT_SOURCE_DIR}/src/base/*.cpp" "${PROJECT_SOURCE_DIR}/src/cpu/*.cpp"
   "${PROJECT_SOURCE_DIR}/src/kernels/*.cpp" "${PROJECT_SOURCE_DIR}/src/linear/*.cpp"
   "${PROJECT_SOURCE_DIR}/src/kv/*.cpp"
-  "${PROJECT_SOURCE_DIR}/src/attention/*.cpp" "${PROJECT_SOURCE_DIR}/src/mechanisms/*.cpp"
+  "${PROJECT_SOURCE_DIR}/src/attention/*.cpp" "${PROJECT_SOURCE_DIR}/src/select/*.cpp"
+  "${PROJECT_SOURCE_DIR}/src/mechanisms/*.cpp"
   "${PROJECT_SOURCE_DIR}/src/policy/*.cpp")
 # The second half of a mechanism runs passes over a model and belongs to heed_llm.
 list(FILTER core_sources EXCLUDE REGEX "\\.session\\.cpp$")

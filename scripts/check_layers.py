@@ -8,7 +8,7 @@ import pathlib
 import re
 import sys
 
-ROOMS = ["base", "cpu", "kernels", "linear", "kv", "attention", "mechanisms", "policy", "grad",
+ROOMS = ["base", "cpu", "kernels", "linear", "kv", "attention", "select", "mechanisms", "policy", "grad",
          "model", "session", "eval", "lens", "server", "capi", "cli"]
 THIRD_PARTY = re.compile(r"^(ggml|gguf|llama|chat\.h|common\.h|nlohmann/|fmt/|CLI/)")
 INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]')
