@@ -95,7 +95,7 @@ HEED_INLINE void fold_dims(int dk, float* out, VF neutral, Term term, Fold fold)
 template <class Page>
 HEED_INLINE void inverse_norms(const PoolCall& call, VF (&inverse)[kKeyVectors]) {
   VF squares[kKeyVectors];
-  for (int j = 0; j < kKeyVectors; ++j) squares[j] = zero();
+  for (VF& x : squares) x = zero();
   for (int d = 0; d < call.dk; ++d) {
     VF x[kKeyVectors];
     load_keys<Page>(call, d, zero(), x);

@@ -4,6 +4,7 @@
 #include <bit>
 #include <limits>
 
+#include "base/guard.h"
 #include "base/text.h"
 #include "select/slab.h"
 
@@ -61,6 +62,10 @@ size_t KeySummaries::cut(uint8_t* memory, int64_t capacity, std::vector<List>& l
 }
 
 Status KeySummaries::reserve(int64_t slots) {
+  return guarded("summaries of keys", [&] { return grow(slots); });
+}
+
+Status KeySummaries::grow(int64_t slots) {
   const int64_t panel = int64_t{kPanelBlocks} * block_;
   const int64_t capacity = (slots + panel - 1) / panel * kPanelBlocks;
   if (capacity <= capacity_) return Status::ok();

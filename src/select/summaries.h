@@ -68,6 +68,7 @@ class KeySummaries {
     int32_t blocks = 0;
     int32_t len = 0;  // of the update at hand
   };
+  Status grow(int64_t slots);
   size_t cut(uint8_t* memory, int64_t capacity, std::vector<List>& lists) const;
   int32_t blocks_of(const ListView& list) const;
 
