@@ -106,7 +106,6 @@ void Probe::run(int phase, int64_t unit, void* thread) const {
     default: break;
   }
   const Thread t = cut_thread(thread, nullptr, keys_, rows_);
-  // Neighbouring units share no pages, but units of one split do share the query rows.
   const int g = at / splits_, split = at % splits_;
   if (phase == 1) return gather_statistics(g, split, t);
   reduce(g, split, t);

@@ -56,7 +56,8 @@ void expect_summaries(const KeySummaries& s, const SelectProblem& p) {
         ASSERT_EQ(panel_value(s.bounds(g), 2 * dk, b, d), high) << "block " << b;
         ASSERT_EQ(panel_value(s.bounds(g), 2 * dk, b, d + dk), low) << "block " << b;
       }
-      if (!rows.empty()) {
+      // All pairs of a block are many.
+      if (!rows.empty() && (b % 5 == 0 || b + 1 == s.blocks(g))) {
         ASSERT_NEAR(s.similarity(g)[b], reference::mean_cosine(rows), 2e-6);
       }
     }
