@@ -15,24 +15,6 @@ constexpr double kLog2E = 1.4426950408889634;
 constexpr double kLn2 = 0.6931471805599453;
 constexpr float kMinusInf = -std::numeric_limits<float>::infinity();
 
-// Bits [first, end) of a page; either may lie outside 0..64.
-uint64_t bit_range(int64_t first, int64_t end) {
-  first = std::max<int64_t>(first, 0);
-  end = std::min<int64_t>(end, kPageTokens);
-  if (first >= end) return 0;
-  return (~uint64_t{0} << first) & (~uint64_t{0} >> (kPageTokens - end));
-}
-
-// One order for every ISA and path.
-float sum_lanes(const float* l) {
-  float s[kernels::kLaneFloats];
-  std::memcpy(s, l, sizeof(s));
-  for (int n = kernels::kLaneFloats / 2; n > 0; n /= 2) {
-    for (int i = 0; i < n; ++i) s[i] += s[i + n];
-  }
-  return s[0];
-}
-
 // Rows of queries and outputs lie apart (all heads of a token follow each other), so the hardware
 // does not foresee the next one: each is asked for this many rows before its turn.
 constexpr int kRowsAhead = 8;

@@ -23,14 +23,26 @@ struct Visible {
   int32_t end = 0;
 };
 
-inline Visible visible_slots(const Call& call, const ListView& list, int64_t position) {
-  switch (call.mask) {
+inline Visible visible_slots(MaskKind mask, int window, const ListView& list, int64_t position) {
+  switch (mask) {
     case MaskKind::kNone: return {0, list.len};
     case MaskKind::kCausal: return {0, slots_up_to(list, position)};
     case MaskKind::kWindow:
-      return {slots_up_to(list, position - call.window), slots_up_to(list, position)};
+      return {slots_up_to(list, position - window), slots_up_to(list, position)};
   }
   return {0, list.len};
+}
+
+inline Visible visible_slots(const Call& call, const ListView& list, int64_t position) {
+  return visible_slots(call.mask, call.window, list, position);
+}
+
+// Bits [first, end) of a page; either may lie outside 0..64.
+inline uint64_t bit_range(int64_t first, int64_t end) {
+  first = std::max<int64_t>(first, 0);
+  end = std::min<int64_t>(end, kPageTokens);
+  if (first >= end) return 0;
+  return (~uint64_t{0} << first) & (~uint64_t{0} >> (kPageTokens - end));
 }
 
 inline int64_t query_position(const SeqRows& seq, int32_t row) {

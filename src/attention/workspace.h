@@ -10,6 +10,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <vector>
 
@@ -30,6 +31,16 @@ struct State {
 // Floats of the state of one row.
 constexpr size_t state_floats(int dv) {
   return 1 + kernels::kLaneFloats + static_cast<size_t>(kernels::row_floats(dv));
+}
+
+// A sum kept by lane, added up: in one order for every ISA and path.
+inline float sum_lanes(const float* l) {
+  float s[kernels::kLaneFloats];
+  std::memcpy(s, l, sizeof(s));
+  for (int n = kernels::kLaneFloats / 2; n > 0; n /= 2) {
+    for (int i = 0; i < n; ++i) s[i] += s[i + n];
+  }
+  return s[0];
 }
 
 // The state of rows that saw nothing.

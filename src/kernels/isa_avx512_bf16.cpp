@@ -10,6 +10,7 @@
 #include "kernels/pack.h"
 #include "kernels/rows.h"
 #include "kernels/tile.h"
+#include "kernels/reduce.h"
 #include "kernels/roof.h"
 #include "kernels/fill_table.h"
 // clang-format on

@@ -64,6 +64,31 @@ struct PageCall {
   void* p = nullptr;   // scratch [rows][64] of 4 bytes
 };
 
+// Sums over the live slots of one K page, per dim; what is null is not wanted. All add to (or
+// widen) what they hold, so that pages follow each other.
+struct PoolCall {
+  int k_format = 0;  // Format as an index
+  int dk = 0;
+  const void* k = nullptr;
+  uint64_t live = 0;              // bit i: slot i counts
+  const float* center = nullptr;  // [dk] subtracted from every key first
+  float* sum = nullptr;           // [dk] of k
+  float* unit = nullptr;          // [dk] of k / |k|; a zero row makes it NaN
+  float* high = nullptr;          // [dk] the largest k
+  float* low = nullptr;           // [dk] the smallest k
+};
+
+// Weights of a page, reduced: p [rows][64] as weigh_page leaves it, each row times weight[row];
+// rows whose mask is 0 (mask null: none) are passed over. Rows are added in an order of their own
+// that no ISA changes.
+struct ReduceCall {
+  int rows = 0;
+  const float* p = nullptr;
+  const float* weight = nullptr;   // [rows]
+  const uint64_t* mask = nullptr;  // [rows]
+  const int32_t* shift = nullptr;  // [rows] of add_diagonals
+};
+
 inline constexpr int kLaneFloats = 16;  // floats kept per running sum, enough for every ISA
 inline constexpr int kTileRows = 6;     // rows of the register tile
 
@@ -73,6 +98,17 @@ constexpr int row_floats(int d) { return (d + 15) / 16 * 16; }
 struct Table {
   FormatOps formats[3];  // by Format
   void (*attend_page)(const PageCall& call);
+  // The first half of it: m, l and, as floats and by the precise exp2 whatever V's format, p. dv is
+  // 0: there is no o that a new maximum would rescale.
+  void (*weigh_page)(const PageCall& call);
+  void (*score_page)(const PageCall& call);  // p = q . k as floats: no mask, no extras, no softmax
+  void (*add_columns)(const ReduceCall& call, float* sums);  // [64] += p of each slot
+  void (*max_columns)(const ReduceCall& call, float* most);  // [64] the largest p; NaN is ignored
+  // sums[shift[row] + slot] += p
+  void (*add_diagonals)(const ReduceCall& call, float* sums);
+  void (*pool_page)(const PoolCall& call);
+  // sum[n] += rows, unit[n] += row / |row| (null: not wanted), of `count` rows `stride` apart.
+  void (*pool_rows)(const float* rows, int64_t stride, int count, int n, float* sum, float* unit);
   // acc[i] = a * acc[i] + b * part[i]
   void (*merge_rows)(float* acc, const float* part, float a, float b, int n);
   void (*scale_row)(float* out, const float* in, float scale, int n);

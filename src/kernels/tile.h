@@ -273,27 +273,33 @@ HEED_INLINE void prefetch_share(const PageCall& call, const void* page, size_t b
   for (size_t i = first; i < end; ++i) prefetch_l2(static_cast<const char*>(page) + 64 * i);
 }
 
+// s[row][64] = q . K for the rows of a block.
+template <class Op>
+HEED_INLINE void scores_of(const PageCall& call, const Block& block, Ahead ahead, float* s) {
+  using X = typename Op::X;
+  const ptrdiff_t q_stride = call.dk * Op::kSub / Op::kPack;
+  const X* q = static_cast<const X*>(call.q) + block.first * q_stride;
+  switch (block.rows) {
+    case 1: scores_tile<Op, 1>(q, q_stride, call.k, call.dk, ahead, s); break;
+    case 2: scores_tile<Op, 2>(q, q_stride, call.k, call.dk, ahead, s); break;
+    case 3: scores_tile<Op, 3>(q, q_stride, call.k, call.dk, ahead, s); break;
+    case 4: scores_tile<Op, 4>(q, q_stride, call.k, call.dk, ahead, s); break;
+    case 5: scores_tile<Op, 5>(q, q_stride, call.k, call.dk, ahead, s); break;
+    default: scores_tile<Op, 6>(q, q_stride, call.k, call.dk, ahead, s); break;
+  }
+}
+
 // Weight: float, or uint32_t for pairs of bf16.
 template <class Op, int kDegree, class Weight, int mode>
 void sweep_scores(const PageCall& call) {
-  using X = typename Op::X;
   constexpr ptrdiff_t kWeights = kWeightsOfRow<Weight>;
-  const ptrdiff_t q_stride = call.dk * Op::kSub / Op::kPack;
   // The page itself when nothing follows: a prefetch of what is there costs nothing.
   const char* next = static_cast<const char*>(call.next_k != nullptr ? call.next_k : call.k);
   alignas(64) float s[kTileRows * kKeys];
   for (Block b = next_block(call, 0); b.rows > 0; b = next_block(call, b.first + b.rows)) {
-    const X* q = static_cast<const X*>(call.q) + b.first * q_stride;
     const Ahead ahead{next, b.rows == call.rows};
     prefetch_share(call, call.next_k, sizeof(typename Op::B) * kKeys * (call.dk / Op::kPack), b);
-    switch (b.rows) {
-      case 1: scores_tile<Op, 1>(q, q_stride, call.k, call.dk, ahead, s); break;
-      case 2: scores_tile<Op, 2>(q, q_stride, call.k, call.dk, ahead, s); break;
-      case 3: scores_tile<Op, 3>(q, q_stride, call.k, call.dk, ahead, s); break;
-      case 4: scores_tile<Op, 4>(q, q_stride, call.k, call.dk, ahead, s); break;
-      case 5: scores_tile<Op, 5>(q, q_stride, call.k, call.dk, ahead, s); break;
-      default: scores_tile<Op, 6>(q, q_stride, call.k, call.dk, ahead, s); break;
-    }
+    scores_of<Op>(call, b, ahead, s);
     Weight* p = static_cast<Weight*>(call.p) + b.first * kWeights;
 #pragma GCC unroll 1
     for (int r = 0; r < b.rows; ++r) {
@@ -359,6 +365,31 @@ void attend_page(const PageCall& call) {
     case F32Page::kFormat: sweep_values<F32Operand>(call); break;
     case F16Page::kFormat: sweep_values<F16Operand>(call); break;
     default: sweep_values<Bf16Operand>(call); break;
+  }
+}
+
+void weigh_page(const PageCall& call) {
+  switch (call.k_format) {
+    case F32Page::kFormat: sweep_scores_by_mode<F32Operand, 6, float>(call); break;
+    case F16Page::kFormat: sweep_scores_by_mode<F16Operand, 6, float>(call); break;
+    default: sweep_scores_by_mode<Bf16Operand, 6, float>(call); break;
+  }
+}
+
+template <class Op>
+void sweep_raw(const PageCall& call) {
+  const char* here = static_cast<const char*>(call.k);
+  float* s = static_cast<float*>(call.p);
+  for (Block b = next_block(call, 0); b.rows > 0; b = next_block(call, b.first + b.rows)) {
+    scores_of<Op>(call, b, {here, false}, s + b.first * kKeys);
+  }
+}
+
+void score_page(const PageCall& call) {
+  switch (call.k_format) {
+    case F32Page::kFormat: sweep_raw<F32Operand>(call); break;
+    case F16Page::kFormat: sweep_raw<F16Operand>(call); break;
+    default: sweep_raw<Bf16Operand>(call); break;
   }
 }
 
