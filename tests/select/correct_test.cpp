@@ -95,7 +95,9 @@ TEST(Delta, rows_are_those_of_the_paper) {
         anchors += rows.is_anchor(p);
       }
       ASSERT_EQ(anchor_count(rows, 0, static_cast<int32_t>(t)), anchors);
-      if (anchors > 1) ASSERT_EQ(next_anchor(rows, 1), gamma);
+      if (anchors > 1) {
+        ASSERT_EQ(next_anchor(rows, 1), gamma);
+      }
     }
   }
 }
